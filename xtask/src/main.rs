@@ -1,0 +1,62 @@
+//! The checks that no compiler makes: which crate may depend on which, where `unsafe` lives, which tests are skipped,
+//! and whether the rules that the code cites exist.
+//!
+//! `cargo run -p xtask -- check` prints each breach with its place; `cargo test --workspace` runs the same checks.
+
+mod citations;
+mod edges;
+mod finding;
+mod lints;
+mod manifest;
+mod tokens;
+mod tree;
+
+use std::process::ExitCode;
+
+use finding::Finding;
+use tree::{Tree, TreeError};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments != ["check"] {
+        eprintln!("usage: cargo run -p xtask -- check");
+        return ExitCode::from(2);
+    }
+    match check() {
+        Ok(findings) if findings.is_empty() => {
+            println!("xtask: edges, lints, tokens and citations are as they should be");
+            ExitCode::SUCCESS
+        }
+        Ok(findings) => {
+            for finding in &findings {
+                eprintln!("{finding}");
+            }
+            eprintln!("xtask: {} breaches", findings.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every breach of every check in this workspace.
+fn check() -> Result<Vec<Finding>, TreeError> {
+    let tree = Tree::read()?;
+    let mut findings = edges::check(&tree.workspace, &tree.packages);
+    findings.extend(lints::check(&tree.workspace, &tree.packages));
+    findings.extend(tree.sources.iter().flat_map(tokens::check));
+    findings.extend(citations::check(&tree.spec, &tree.sources));
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tree_passes_every_check() {
+        let findings = super::check().unwrap();
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert!(findings.is_empty(), "\n{}", lines.join("\n"));
+    }
+}
