@@ -1,0 +1,558 @@
+//! The 64-byte descriptor, and the one way from an alleged to a checked one (SPEC section 5).
+//!
+//! ```text
+//! word 0   msg_id u64                                 publication sequence
+//! word 1   channel_id u32      | method_id u32
+//! word 2   payload_slot u32    | payload_generation u32
+//! word 3   payload_offset u32  | payload_len u32
+//! word 4   flags u32           | credit_grant u32
+//! word 5-7 inline payload, 24 bytes
+//! ```
+
+use crate::channel::ChannelId;
+use crate::fault::PeerFault;
+use crate::held::HeldSlots;
+use crate::layout::{Geometry, LINE_WORDS, WORD_BYTES};
+use crate::side::Side;
+
+/// Bytes of a descriptor: one cache line.
+pub const DESCRIPTOR_BYTES: usize = 64;
+/// Words of a descriptor behind its sequence word.
+pub const BODY_WORDS: usize = LINE_WORDS - 1;
+/// Bytes of payload that fit into a descriptor.
+pub const INLINE_BYTES: usize = 24;
+/// The `payload_slot` of an inline payload.
+pub const INLINE_SLOT: u32 = u32::MAX;
+
+const FIRST_INLINE_WORD: usize = 5;
+const _: () = assert!(DESCRIPTOR_BYTES == LINE_WORDS * WORD_BYTES);
+const _: () = assert!(FIRST_INLINE_WORD * WORD_BYTES + INLINE_BYTES == DESCRIPTOR_BYTES);
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A verb on channel 0.
+    Control = 0,
+    /// Opens a call.
+    Request = 1,
+    /// Ends a call well.
+    Reply = 2,
+    /// Ends a call with a status.
+    Error = 3,
+    /// An item of a stream.
+    Item = 4,
+    /// The end of the caller's stream.
+    End = 5,
+}
+
+impl Kind {
+    /// The number in the flags.
+    pub fn raw(self) -> u32 {
+        match self {
+            Self::Control => 0,
+            Self::Request => 1,
+            Self::Reply => 2,
+            Self::Error => 3,
+            Self::Item => 4,
+            Self::End => 5,
+        }
+    }
+
+    fn from_raw(raw: u32) -> Option<Self> {
+        Some(match raw {
+            0 => Self::Control,
+            1 => Self::Request,
+            2 => Self::Reply,
+            3 => Self::Error,
+            4 => Self::Item,
+            5 => Self::End,
+            _ => return None,
+        })
+    }
+
+    /// The flags that may stand on a frame of this kind.
+    fn allowed(self) -> Flags {
+        match self {
+            Self::Control => Flags::MORE.with(Flags::CREDIT),
+            Self::Request => Flags::MORE.with(Flags::DEADLINE).with(Flags::METADATA).with(Flags::CREDIT),
+            Self::Reply | Self::Error => Flags::MORE.with(Flags::METADATA).with(Flags::CREDIT),
+            Self::Item => Flags::MORE.with(Flags::CREDIT),
+            Self::End => Flags::CREDIT,
+        }
+    }
+}
+
+/// The last kind there is.
+const KIND_LAST: u32 = Kind::End as u32;
+const KIND_MASK: u32 = 0b111;
+const DEPTH_SHIFT: u32 = 24;
+
+/// The bits of a frame beside its kind and depth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// The message goes on in another frame.
+    pub const MORE: Self = Self(1 << 3);
+    /// The body begins with the time left.
+    pub const DEADLINE: Self = Self(1 << 4);
+    /// Then come metadata.
+    pub const METADATA: Self = Self(1 << 5);
+    /// The credit counts.
+    pub const CREDIT: Self = Self(1 << 6);
+
+    const ALL: Self = Self(0b1111 << 3);
+
+    /// These flags and `other`.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These flags but for `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The bits.
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// Whether all of `other` is set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A control verb: the method of a frame of kind control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Who I am.
+    Hello = 1,
+    /// Your hello is accepted.
+    Accept = 2,
+    /// Your hello is refused.
+    Refuse = 3,
+    /// Answer this.
+    Ping = 4,
+    /// The answer.
+    Pong = 5,
+    /// More may be sent on a channel.
+    Grant = 6,
+    /// A call is no longer wanted.
+    Cancel = 7,
+    /// Open no more calls.
+    GoAway = 8,
+    /// The last frame.
+    Close = 9,
+}
+
+const VERB_LAST: u32 = Verb::Close as u32;
+
+impl Verb {
+    /// The number in a frame.
+    pub fn raw(self) -> u32 {
+        match self {
+            Self::Hello => 1,
+            Self::Accept => 2,
+            Self::Refuse => 3,
+            Self::Ping => 4,
+            Self::Pong => 5,
+            Self::Grant => 6,
+            Self::Cancel => 7,
+            Self::GoAway => 8,
+            Self::Close => 9,
+        }
+    }
+
+    /// The verb of a number, if there is one.
+    pub fn from_raw(raw: u32) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Hello,
+            2 => Self::Accept,
+            3 => Self::Refuse,
+            4 => Self::Ping,
+            5 => Self::Pong,
+            6 => Self::Grant,
+            7 => Self::Cancel,
+            8 => Self::GoAway,
+            9 => Self::Close,
+            _ => return None,
+        })
+    }
+}
+
+/// All of a frame but its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The method, or the verb of a control frame.
+    pub method: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Its flags.
+    pub flags: Flags,
+    /// Of a request: how deep in a chain of nested calls, from 1. Of others: 0.
+    pub depth: u8,
+    /// Bytes that the receiver may send on the channel, with [`Flags::CREDIT`].
+    pub credit: u32,
+}
+
+impl FrameHeader {
+    /// A control frame.
+    pub fn control(verb: Verb) -> Self {
+        Self {
+            channel: ChannelId::CONTROL,
+            method: verb.raw(),
+            kind: Kind::Control,
+            flags: Flags::NONE,
+            depth: 0,
+            credit: 0,
+        }
+    }
+
+    /// The verb, of a control frame.
+    pub fn verb(&self) -> Option<Verb> {
+        (self.kind == Kind::Control).then(|| Verb::from_raw(self.method)).flatten()
+    }
+}
+
+/// A run of slots that holds a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its first slot.
+    pub slot: u32,
+    /// The generation of that slot.
+    pub generation: u32,
+    /// Bytes into the first slot where the payload begins.
+    pub offset: u32,
+    /// Bytes of the payload.
+    pub payload_bytes: u32,
+    /// Slots in the run.
+    pub slots: u32,
+}
+
+/// Where a checked payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// In the descriptor: the bytes, and how many of them count (at most [`INLINE_BYTES`]).
+    Inline([u8; INLINE_BYTES], u8),
+    /// In slots of the peer's half, which are held until they are returned.
+    Slots(Run),
+}
+
+impl Payload {
+    /// Bytes of the payload.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Inline(_, bytes) => usize::from(*bytes),
+            Self::Slots(run) => run.payload_bytes as usize,
+        }
+    }
+}
+
+/// A checked frame: nothing in it is an allegation any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the slots of a frame must be returned"]
+pub struct Frame {
+    /// All but the payload.
+    pub header: FrameHeader,
+    /// The payload.
+    pub payload: Payload,
+}
+
+/// The words of a descriptor behind its sequence word, as its sender builds them.
+pub fn encode(header: &FrameHeader, payload: &Payload) -> [u64; BODY_WORDS] {
+    let (slot, generation, offset, bytes) = match payload {
+        Payload::Inline(_, bytes) => (INLINE_SLOT, 0, 0, u32::from(*bytes)),
+        Payload::Slots(run) => (run.slot, run.generation, run.offset, run.payload_bytes),
+    };
+    let flags = header.kind.raw() | header.flags.0 | u32::from(header.depth) << DEPTH_SHIFT;
+    let mut words = [
+        join(header.channel.raw(), header.method),
+        join(slot, generation),
+        join(offset, bytes),
+        join(flags, header.credit),
+        0,
+        0,
+        0,
+    ];
+    if let Payload::Inline(inline, _) = payload {
+        for (word, chunk) in words[FIRST_INLINE_WORD - 1..].iter_mut().zip(inline.as_chunks::<WORD_BYTES>().0) {
+            *word = u64::from_le_bytes(*chunk);
+        }
+    }
+    words
+}
+
+/// A copy of the words that a peer alleges to be a descriptor, sequence word left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllegedDescriptor([u64; BODY_WORDS]);
+
+impl AllegedDescriptor {
+    /// The words, as copied from the ring.
+    pub fn new(words: [u64; BODY_WORDS]) -> Self {
+        Self(words)
+    }
+
+    /// Checks the rules D2 to D9 for a descriptor that `sender` published.
+    ///
+    /// This is the only way to a [`Frame`] from the peer. A payload in slots is entered into `held`.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that is broken. Nothing has been entered into `held` then.
+    pub fn check(self, sender: Side, geometry: &Geometry, held: &mut HeldSlots) -> Result<Frame, PeerFault> {
+        let (channel, method) = split(self.0[0]);
+        let (slot, generation) = split(self.0[1]);
+        let (offset, bytes) = split(self.0[2]);
+        let (flags, credit) = split(self.0[3]);
+        let header = check_header(ChannelId::from_raw(channel), method, flags, credit, sender)?;
+        let payload = if slot == INLINE_SLOT {
+            self.check_inline(generation, offset, bytes)?
+        } else {
+            let run = check_run(slot, generation, offset, bytes, geometry)?;
+            held.accept(&run)?;
+            Payload::Slots(run)
+        };
+        Ok(Frame { header, payload })
+    }
+
+    fn check_inline(self, generation: u32, offset: u32, bytes: u32) -> Result<Payload, PeerFault> {
+        let length = match u8::try_from(bytes) {
+            Ok(length) if usize::from(length) <= INLINE_BYTES => length,
+            _ => return Err(PeerFault::InlineLength { found: bytes, bound: INLINE_BYTES }),
+        };
+        if generation != 0 || offset != 0 {
+            return Err(PeerFault::InlineFields { generation, offset });
+        }
+        let mut inline = [0; INLINE_BYTES];
+        for (chunk, word) in inline.as_chunks_mut::<WORD_BYTES>().0.iter_mut().zip(&self.0[FIRST_INLINE_WORD - 1..]) {
+            *chunk = word.to_le_bytes();
+        }
+        Ok(Payload::Inline(inline, length))
+    }
+}
+
+fn check_header(
+    channel: ChannelId,
+    method: u32,
+    flags: u32,
+    credit: u32,
+    sender: Side,
+) -> Result<FrameHeader, PeerFault> {
+    let known = KIND_MASK | Flags::ALL.0 | u32::from(u8::MAX) << DEPTH_SHIFT;
+    if flags & !known != 0 {
+        return Err(PeerFault::UnknownFlags { found: flags, known });
+    }
+    let raw_kind = flags & KIND_MASK;
+    let kind = Kind::from_raw(raw_kind).ok_or(PeerFault::UnknownKind { found: raw_kind, last: KIND_LAST })?;
+    let bits = Flags(flags & Flags::ALL.0);
+    let allowed = kind.allowed();
+    if !allowed.has(bits) {
+        return Err(PeerFault::MisplacedFlags { found: bits.0, kind: raw_kind, allowed: allowed.0 });
+    }
+    let [.., depth] = flags.to_le_bytes();
+    let (least, most) = if kind == Kind::Request { (1, u8::MAX) } else { (0, 0) };
+    if !(least..=most).contains(&depth) {
+        return Err(PeerFault::Depth {
+            found: depth.into(),
+            kind: raw_kind,
+            least: least.into(),
+            most: most.into(),
+        });
+    }
+    check_channel(channel, method, kind, sender)?;
+    if credit != 0 && !bits.has(Flags::CREDIT) {
+        return Err(PeerFault::Credit { found: credit });
+    }
+    Ok(FrameHeader { channel, method, kind, flags: bits, depth, credit })
+}
+
+fn check_channel(channel: ChannelId, method: u32, kind: Kind, sender: Side) -> Result<(), PeerFault> {
+    let misplaced = PeerFault::KindOnChannel { kind: kind.raw(), channel: channel.raw() };
+    match (kind, channel.is_control()) {
+        (Kind::Control, true) => match Verb::from_raw(method) {
+            Some(_) => Ok(()),
+            None => Err(PeerFault::UnknownVerb { found: method, last: VERB_LAST }),
+        },
+        (Kind::Control, false) | (Kind::Item | Kind::End, true) => Err(misplaced),
+        (Kind::Item | Kind::End, false) => Ok(()),
+        // On channel 0, A calls and B answers.
+        (Kind::Request, true) => (sender == Side::A).then_some(()).ok_or(misplaced),
+        (Kind::Reply | Kind::Error, true) => (sender == Side::B).then_some(()).ok_or(misplaced),
+        (Kind::Request, false) => check_parity(channel, kind, sender),
+        (Kind::Reply | Kind::Error, false) => check_parity(channel, kind, sender.peer()),
+    }
+}
+
+fn check_parity(channel: ChannelId, kind: Kind, opener: Side) -> Result<(), PeerFault> {
+    if channel.parity() == opener.parity() {
+        Ok(())
+    } else {
+        Err(PeerFault::ChannelParity { kind: kind.raw(), channel: channel.raw(), parity: opener.parity() })
+    }
+}
+
+fn check_run(slot: u32, generation: u32, offset: u32, bytes: u32, geometry: &Geometry) -> Result<Run, PeerFault> {
+    if slot >= geometry.slot_count() {
+        return Err(PeerFault::Slot { found: slot, bound: geometry.slot_count() });
+    }
+    if !(offset as usize).is_multiple_of(WORD_BYTES) || offset >= geometry.slot_bytes() {
+        return Err(PeerFault::Offset { found: offset, bound: geometry.slot_bytes() });
+    }
+    let left = u64::from(geometry.slot_count() - slot) * u64::from(geometry.slot_bytes()) - u64::from(offset);
+    let out_of_bounds = PeerFault::Length { found: bytes, bound: left };
+    if bytes == 0 || u64::from(bytes) > left {
+        return Err(out_of_bounds);
+    }
+    let slots = u32::try_from(geometry.run_slots(offset, bytes)).map_err(|_| out_of_bounds)?;
+    Ok(Run { slot, generation, offset, payload_bytes: bytes, slots })
+}
+
+fn join(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the two halves of a word")]
+fn split(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::ChannelGeneration;
+    use crate::layout::GeometryConfig;
+
+    fn geometry() -> Geometry {
+        Geometry::new(GeometryConfig { segment_bytes: 256 << 10, ring_capacity: 64, slot_bytes: 4096 }).unwrap()
+    }
+
+    fn request() -> FrameHeader {
+        FrameHeader {
+            channel: ChannelId::new(Side::A, 3, ChannelGeneration::FIRST),
+            method: 2001,
+            kind: Kind::Request,
+            flags: Flags::NONE,
+            depth: 1,
+            credit: 0,
+        }
+    }
+
+    fn run(slot: u32, generation: u32, offset: u32, payload_bytes: u32) -> Payload {
+        let slots = u32::try_from(geometry().run_slots(offset, payload_bytes)).unwrap();
+        Payload::Slots(Run { slot, generation, offset, payload_bytes, slots })
+    }
+
+    /// The rule that each word, changed, breaks; `None` when it is accepted.
+    fn check(words: [u64; BODY_WORDS], sender: Side) -> Result<Frame, PeerFault> {
+        AllegedDescriptor::new(words).check(sender, &geometry(), &mut HeldSlots::new(geometry().slot_count()))
+    }
+
+    fn broken(header: FrameHeader, payload: Payload, sender: Side) -> &'static str {
+        check(encode(&header, &payload), sender).map_err(|fault| fault.rule()).expect_err("a fault")
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_is_checked() {
+        let mut inline = [0; INLINE_BYTES];
+        inline[..5].copy_from_slice(b"hello");
+        for payload in [Payload::Inline(inline, 5), run(2, 9, 8, 10_000)] {
+            let frame = check(encode(&request(), &payload), Side::A).unwrap();
+            assert_eq!(frame, Frame { header: request(), payload });
+        }
+    }
+
+    #[test]
+    fn d2_flags_and_depth_belong_to_their_kind() {
+        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        let words = encode(&request(), &empty);
+        for bit in 7..24 {
+            let mut bad = words;
+            bad[3] |= 1 << bit;
+            assert!(matches!(check(bad, Side::A), Err(PeerFault::UnknownFlags { .. })));
+        }
+        for kind in [6, 7] {
+            let mut bad = words;
+            bad[3] = bad[3] & !7 | kind;
+            assert!(matches!(check(bad, Side::A), Err(PeerFault::UnknownKind { .. })));
+        }
+        assert_eq!(broken(FrameHeader { depth: 0, ..request() }, empty, Side::A), "D2");
+        let reply = FrameHeader { kind: Kind::Reply, depth: 0, ..request() };
+        assert_eq!(broken(FrameHeader { depth: 1, ..reply }, empty, Side::B), "D2");
+        assert_eq!(broken(FrameHeader { flags: Flags::DEADLINE, ..reply }, empty, Side::B), "D2");
+        assert!(check(encode(&FrameHeader { flags: Flags::METADATA, ..reply }, &empty), Side::B).is_ok());
+    }
+
+    #[test]
+    fn d3_and_d4_channels_belong_to_kind_and_side() {
+        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        let on_control = FrameHeader { channel: ChannelId::CONTROL, ..request() };
+        assert!(check(encode(&on_control, &empty), Side::A).is_ok());
+        assert_eq!(broken(on_control, empty, Side::B), "D3");
+        let final_on_control = FrameHeader { kind: Kind::Reply, depth: 0, ..on_control };
+        assert!(check(encode(&final_on_control, &empty), Side::B).is_ok());
+        assert_eq!(broken(final_on_control, empty, Side::A), "D3");
+        assert_eq!(broken(FrameHeader { kind: Kind::Item, depth: 0, ..on_control }, empty, Side::A), "D3");
+        let ping = FrameHeader::control(Verb::Ping);
+        assert!(check(encode(&ping, &empty), Side::B).is_ok());
+        assert_eq!(broken(FrameHeader { method: 10, ..ping }, empty, Side::B), "D3");
+        assert_eq!(broken(FrameHeader { channel: request().channel, ..ping }, empty, Side::B), "D3");
+        assert_eq!(broken(request(), empty, Side::B), "D4");
+        assert_eq!(broken(FrameHeader { kind: Kind::Error, depth: 0, ..request() }, empty, Side::A), "D4");
+    }
+
+    #[test]
+    fn d5_inline_payloads_are_short_and_bare() {
+        let words = encode(&request(), &Payload::Inline([0; INLINE_BYTES], 24));
+        assert!(check(words, Side::A).is_ok());
+        let mut long = words;
+        long[2] = join(0, 25);
+        assert_eq!(check(long, Side::A), Err(PeerFault::InlineLength { found: 25, bound: 24 }));
+        long[2] = join(0, 256 + 3);
+        assert_eq!(check(long, Side::A), Err(PeerFault::InlineLength { found: 259, bound: 24 }));
+        let mut offset = words;
+        offset[2] = join(8, 24);
+        assert_eq!(check(offset, Side::A).unwrap_err().rule(), "D5");
+        let mut generation = words;
+        generation[1] = join(INLINE_SLOT, 1);
+        assert_eq!(check(generation, Side::A).unwrap_err().rule(), "D5");
+    }
+
+    #[test]
+    fn d6_runs_stay_in_the_half() {
+        let count = geometry().slot_count();
+        for (payload, expected) in [
+            (run(count, 1, 0, 1), false),
+            (run(INLINE_SLOT - 1, 1, 0, 1), false),
+            (run(count - 1, 1, 0, 4096), true),
+            (run(count - 1, 1, 0, 4097), false),
+            (run(count - 1, 1, 8, 4096), false),
+            (run(0, 1, 0, count * 4096), true),
+            (run(0, 1, 0, count * 4096 + 1), false),
+            (run(0, 1, 8, u32::MAX), false),
+            (run(1, 1, 4, 10), false),
+            (run(1, 1, 4096, 10), false),
+            (run(1, 1, 4088, 8), true),
+            (run(1, 1, 0, 0), false),
+        ] {
+            let got = check(encode(&request(), &payload), Side::A);
+            assert_eq!(got.is_ok(), expected, "{payload:?}: {got:?}");
+            assert!(got.is_ok() || got.unwrap_err().rule() == "D6");
+        }
+    }
+
+    #[test]
+    fn d9_credit_needs_its_flag() {
+        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        assert_eq!(broken(FrameHeader { credit: 1, ..request() }, empty, Side::A), "D9");
+        let granted = FrameHeader { credit: 1, flags: Flags::CREDIT, ..request() };
+        assert!(check(encode(&granted, &empty), Side::A).is_ok());
+    }
+}

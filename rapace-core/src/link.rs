@@ -1,0 +1,504 @@
+//! A link: everything that one peer of a session needs to move frames.
+//!
+//! It has no thread, no clock and no lock, never blocks, and is used by one thread at a time. Sending takes room in the
+//! ring and in the slots, or says which of them is missing; receiving gives checked frames; [`Link::flush`] makes
+//! the one fence that serves all that was published since the last, and rings the peer if it sleeps.
+
+use std::sync::Arc;
+
+use tracing::{debug, trace};
+
+use crate::descriptor::{AllegedDescriptor, Frame, FrameHeader, INLINE_BYTES, Payload, Run, encode};
+use crate::fault::PeerFault;
+use crate::held::HeldSlots;
+use crate::layout::{Geometry, header};
+use crate::memory::{OwnHalf, PeerHalf};
+use crate::returns::{NextReturn, ReturnReader, ReturnWriter};
+use crate::ring::{Consumer, NextEntry, Producer};
+use crate::segment::{IDENTITY_WORDS, Segment, identity};
+use crate::side::Side;
+use crate::sleep::{Bell, Interest, News, Sleeper};
+use crate::slots::{Class, SlotPool};
+use crate::socket::{Refusal, Ring, Socket};
+use crate::sync::{Ordering, fence};
+
+/// Datagrams that are read from the socket in one go.
+const BELLS_PER_DRAIN: usize = 64;
+
+/// Why a frame was not sent. Nothing has been changed by the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendRefusal {
+    /// The peer has not taken enough descriptors yet.
+    RingFull,
+    /// There are not enough neighbouring free slots at present.
+    SlotsExhausted,
+    /// It will never fit one frame: [`Link::frame_bytes_max`].
+    TooLarge,
+    /// The peer broke a rule in what it says about its progress.
+    Fault(PeerFault),
+}
+
+impl From<PeerFault> for SendRefusal {
+    fn from(fault: PeerFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What a peer says of itself (SPEC section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// The handshake is not complete.
+    Starting,
+    /// A thread attends to the session.
+    Active,
+    /// Nobody does, or it sleeps with nothing to do.
+    Dormant,
+    /// It has said its last.
+    Closed,
+}
+
+const PULSE_LAST: u64 = 3;
+
+impl Pulse {
+    fn raw(self) -> u64 {
+        match self {
+            Self::Starting => 0,
+            Self::Active => 1,
+            Self::Dormant => 2,
+            Self::Closed => 3,
+        }
+    }
+}
+
+/// Counters of a link, from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Frames published.
+    pub frames_sent: u64,
+    /// Frames taken and found good.
+    pub frames_received: u64,
+    /// Bells sent: each is a system call.
+    pub bells_sent: u64,
+    /// Bells received.
+    pub bells_received: u64,
+    /// Publications that needed no bell, because the peer was awake or had been rung.
+    pub bells_saved: u64,
+    /// Sleeps announced: each ends in a system call.
+    pub sleeps: u64,
+    /// Times that there was no room for a frame.
+    pub refusals: u64,
+}
+
+/// What the socket said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SocketNews {
+    /// The other end is closed: the peer is gone.
+    pub ended: bool,
+    /// The peer refused the offer.
+    pub refusal: Option<Refusal>,
+}
+
+/// One peer's end of a session's memory and socket.
+#[derive(Debug)]
+pub struct Link {
+    side: Side,
+    geometry: Geometry,
+    nonce: u64,
+    minor: u16,
+    own: OwnHalf,
+    peer: Arc<PeerHalf>,
+    socket: Arc<Socket>,
+    producer: Producer,
+    consumer: Consumer,
+    pool: SlotPool,
+    held: HeldSlots,
+    return_writer: ReturnWriter,
+    return_reader: ReturnReader,
+    sleeper: Sleeper,
+    bell: Bell,
+    news: News,
+    heartbeat: u64,
+    pulse: Pulse,
+    identified: bool,
+    stats: LinkStats,
+}
+
+impl Link {
+    /// A link over a fresh segment.
+    pub fn new(segment: Segment, socket: Socket) -> Self {
+        let geometry = segment.geometry;
+        Self {
+            side: segment.side,
+            geometry,
+            nonce: segment.nonce,
+            minor: segment.minor,
+            own: segment.own,
+            peer: segment.peer,
+            socket: Arc::new(socket),
+            producer: Producer::new(geometry.ring_capacity()),
+            consumer: Consumer::new(geometry.ring_capacity()),
+            pool: SlotPool::new(geometry.slot_count()),
+            held: HeldSlots::new(geometry.slot_count()),
+            return_writer: ReturnWriter::new(geometry.return_capacity()),
+            return_reader: ReturnReader::new(geometry.return_capacity()),
+            sleeper: Sleeper::default(),
+            bell: Bell::default(),
+            news: News::default(),
+            heartbeat: 0,
+            pulse: Pulse::Starting,
+            identified: false,
+            stats: LinkStats::default(),
+        }
+    }
+
+    /// Which side this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The layout of both halves.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The session's nonce.
+    pub fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    /// The socket, to sleep on.
+    pub fn socket(&self) -> &Arc<Socket> {
+        &self.socket
+    }
+
+    /// The longest payload of one frame of this class.
+    pub fn frame_bytes_max(&self, class: Class) -> usize {
+        self.pool.run_slots_max(class) as usize * self.geometry.slot_bytes() as usize
+    }
+
+    /// The longest payload for which a frame of this class is sure to find slots, once those that are out have come back.
+    pub fn chunk_bytes(&self, class: Class) -> usize {
+        let slots = match class {
+            // Two at a time, so that one is written while the other is read.
+            Class::Request => self.pool.run_slots_max(class) / 2,
+            Class::Reply | Class::Control => self.pool.reserve(),
+        };
+        slots as usize * self.geometry.slot_bytes() as usize
+    }
+
+    /// Publishes a frame whose payload is the parts in a row. Call [`Link::flush`] after the last of a batch.
+    ///
+    /// # Errors
+    ///
+    /// Says what there is no room in, or that the peer broke a rule.
+    pub fn try_send(&mut self, class: Class, header: &FrameHeader, parts: &[&[u8]]) -> Result<(), SendRefusal> {
+        self.place(class, header, parts).inspect_err(|_| self.stats.refusals += 1)
+    }
+
+    fn place(&mut self, class: Class, header: &FrameHeader, parts: &[&[u8]]) -> Result<(), SendRefusal> {
+        if !self.producer.has_room(self.ring_reserve(class), self.peer.words(header::CONSUMED, 1))? {
+            return Err(SendRefusal::RingFull);
+        }
+        let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
+        let payload = if bytes <= INLINE_BYTES { inline(parts) } else { self.place_in_slots(class, parts, bytes)? };
+        let ring = self.own.words(self.geometry.ring_offset(), self.geometry.ring_words());
+        self.producer.publish(ring, &encode(header, &payload));
+        self.news.frames = true;
+        self.stats.frames_sent += 1;
+        Ok(())
+    }
+
+    fn place_in_slots(&mut self, class: Class, parts: &[&[u8]], bytes: usize) -> Result<Payload, SendRefusal> {
+        let payload_bytes = u32::try_from(bytes).map_err(|_| SendRefusal::TooLarge)?;
+        if bytes > self.frame_bytes_max(class) {
+            return Err(SendRefusal::TooLarge);
+        }
+        let slots = u32::try_from(self.geometry.run_slots(0, payload_bytes)).map_err(|_| SendRefusal::TooLarge)?;
+        let run = match self.pool.allocate(slots, class) {
+            Some(run) => run,
+            None => {
+                self.reclaim()?;
+                self.pool.allocate(slots, class).ok_or(SendRefusal::SlotsExhausted)?
+            }
+        };
+        let mut at = self.slot_offset(run.slot);
+        for part in parts {
+            self.own.write(at, part);
+            at += part.len();
+        }
+        Ok(Payload::Slots(Run { slot: run.slot, generation: run.generation, offset: 0, payload_bytes, slots }))
+    }
+
+    /// Takes back the slots that the peer has returned; says whether there were any.
+    fn reclaim(&mut self) -> Result<bool, PeerFault> {
+        let ring = self.peer.words(self.geometry.returns_offset(), self.geometry.return_capacity() as usize);
+        let mut any = false;
+        while let Some(returned) = self.return_reader.take(ring)? {
+            self.pool.take_back(returned.slot, returned.generation)?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// What room the peer has made from the beginning: descriptors taken, runs returned. A change is news for whoever waits.
+    ///
+    /// # Errors
+    ///
+    /// A fault in what the peer says about its progress.
+    pub fn room(&mut self) -> Result<(u64, u64), PeerFault> {
+        self.producer.refresh(self.peer.words(header::CONSUMED, 1))?;
+        self.reclaim()?;
+        Ok((self.producer.consumed_seen(), self.return_reader.taken()))
+    }
+
+    /// Takes the next frame, if there is one. Its payload must be taken or discarded.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the peer broke. The frame is dropped then, if the ring is still sound
+    /// ([`PeerFault::leaves_cursors_sound`]).
+    pub fn receive(&mut self) -> Result<Option<Frame>, PeerFault> {
+        let ring = self.peer.words(self.geometry.ring_offset(), self.geometry.ring_words());
+        let Some(words) = self.consumer.take(ring)? else { return Ok(None) };
+        if self.consumer.announcement_due() {
+            self.announce();
+        }
+        if !self.identified {
+            self.check_identity()?;
+            self.identified = true;
+        }
+        let frame = AllegedDescriptor::new(words).check(self.side.peer(), &self.geometry, &mut self.held)?;
+        self.stats.frames_received += 1;
+        Ok(Some(frame))
+    }
+
+    /// Appends a payload to `into` and returns its slots.
+    pub fn take_payload(&mut self, payload: Payload, into: &mut Vec<u8>) {
+        match payload {
+            Payload::Inline(inline, bytes) => into.extend_from_slice(&inline[..usize::from(bytes)]),
+            Payload::Slots(run) => {
+                let at = self.slot_offset(run.slot) + run.offset as usize;
+                self.peer.copy_out(at, run.payload_bytes as usize, into);
+                self.give_back(&run);
+            }
+        }
+    }
+
+    /// Returns the slots of a payload that nobody wants.
+    pub fn discard(&mut self, payload: Payload) {
+        if let Payload::Slots(run) = payload {
+            self.give_back(&run);
+        }
+    }
+
+    fn give_back(&mut self, run: &Run) {
+        self.held.release(run);
+        let ring = self.own.words(self.geometry.returns_offset(), self.geometry.return_capacity() as usize);
+        self.return_writer.give_back(ring, run.slot, run.generation);
+        self.news.room = true;
+    }
+
+    fn announce(&mut self) {
+        let word = &self.own.words(header::CONSUMED, 1)[0];
+        if self.consumer.announce(word) {
+            self.news.room = true;
+        }
+    }
+
+    /// Rings the peer if it sleeps and something has been published for it since the last flush: at most one system
+    /// call, and none while the peer is awake.
+    pub fn flush(&mut self) {
+        let news = std::mem::take(&mut self.news);
+        if news == News::default() || !self.bell.due(self.peer.words(header::SLEEP, 1), news) {
+            return;
+        }
+        match self.socket.ring() {
+            Ok(Ring::Rung | Ring::Full) => self.stats.bells_sent += 1,
+            Ok(Ring::PeerGone) => trace!("the bell found the peer gone"),
+            // The sleeper's own timers are the remedy, as for a peer that never rings.
+            Err(error) => debug!(%error, "the bell could not be rung"),
+        }
+    }
+
+    /// Announces a sleep. The caller then looks again, by [`Link::watch`], at all that it waits for.
+    pub fn arm(&mut self, interest: Interest) {
+        self.announce();
+        self.flush();
+        self.sleeper.arm(&self.own.words(header::SLEEP, 1)[0], interest);
+    }
+
+    /// Says that this peer is awake again.
+    pub fn disarm(&mut self) {
+        self.sleeper.disarm(&self.own.words(header::SLEEP, 1)[0]);
+    }
+
+    /// Whether a sleep is announced.
+    pub fn is_armed(&self) -> bool {
+        self.sleeper.is_armed()
+    }
+
+    /// A look at what would end a wait, to be taken without this link.
+    ///
+    /// With [`Interest::FramesAndRoom`] it takes in what room there is now: room that came since the last attempt to send
+    /// is news at once.
+    ///
+    /// # Errors
+    ///
+    /// A fault in what the peer says about its progress.
+    pub fn watch(&mut self, interest: Interest) -> Result<Watch, PeerFault> {
+        let mut watch = Watch {
+            peer: Arc::clone(&self.peer),
+            geometry: self.geometry,
+            next: self.consumer.next(),
+            room: None,
+            came: false,
+        };
+        if interest == Interest::FramesAndRoom {
+            let progress = self.producer.refresh(self.peer.words(header::CONSUMED, 1))?;
+            watch.came = self.reclaim()? | progress;
+            watch.room = Some(RoomMark {
+                consumed: self.producer.consumed_seen(),
+                next_return: self.return_reader.next(),
+            });
+        }
+        Ok(watch)
+    }
+
+    /// Reads what is on the socket, in bounded steps.
+    ///
+    /// # Errors
+    ///
+    /// K6 for a malformed datagram, K7 for more bells than sleeps.
+    pub fn read_socket(&mut self) -> Result<SocketNews, PeerFault> {
+        let drained = self.socket.drain(BELLS_PER_DRAIN)?;
+        self.stats.bells_received += drained.bells as u64;
+        if self.stats.bells_received > self.sleeper.sleeps() {
+            return Err(PeerFault::Bells { found: self.stats.bells_received, bound: self.sleeper.sleeps() });
+        }
+        Ok(SocketNews { ended: drained.ended, refusal: drained.refusal })
+    }
+
+    /// Says how this peer is.
+    pub fn set_pulse(&mut self, pulse: Pulse) {
+        if self.pulse != pulse {
+            self.pulse = pulse;
+            // Publishes nothing.
+            self.own.words(header::STATE, 1)[0].store(pulse.raw(), Ordering::Relaxed);
+        }
+    }
+
+    /// Says that this peer makes progress.
+    pub fn beat(&mut self) {
+        self.heartbeat += 1;
+        // Publishes nothing: the receiver only compares it with the last value that it saw.
+        self.own.words(header::HEARTBEAT, 1)[0].store(self.heartbeat, Ordering::Relaxed);
+    }
+
+    /// What the peer says of itself, and its count of progress.
+    ///
+    /// # Errors
+    ///
+    /// L6 when the state is none of the four.
+    pub fn peer_pulse(&self) -> Result<(Pulse, u64), PeerFault> {
+        let heartbeat = self.peer.words(header::HEARTBEAT, 1).load(0);
+        let pulse = match self.peer.words(header::STATE, 1).load(0) {
+            0 => Pulse::Starting,
+            1 => Pulse::Active,
+            2 => Pulse::Dormant,
+            3 => Pulse::Closed,
+            found => return Err(PeerFault::State { found, last: PULSE_LAST }),
+        };
+        Ok((pulse, heartbeat))
+    }
+
+    /// Counters from the beginning.
+    pub fn stats(&self) -> LinkStats {
+        LinkStats { bells_saved: self.bell.saved(), sleeps: self.sleeper.sleeps(), ..self.stats }
+    }
+
+    /// Own slots that are free, after taking back what the peer has returned.
+    ///
+    /// # Errors
+    ///
+    /// A false return.
+    pub fn free_slots(&mut self) -> Result<u32, PeerFault> {
+        self.reclaim()?;
+        Ok(self.pool.free())
+    }
+
+    /// The peer's runs that this side holds.
+    pub fn held_runs(&self) -> u32 {
+        self.held.runs()
+    }
+
+    fn slot_offset(&self, slot: u32) -> usize {
+        self.geometry.slots_offset() + slot as usize * self.geometry.slot_bytes() as usize
+    }
+
+    /// Entries of the ring that a frame of this class leaves free (SPEC R5).
+    fn ring_reserve(&self, class: Class) -> u32 {
+        let capacity = self.geometry.ring_capacity();
+        match class {
+            Class::Request => capacity / 8 + capacity / 4,
+            Class::Reply => capacity / 8,
+            Class::Control => 0,
+        }
+    }
+
+    fn check_identity(&self) -> Result<(), PeerFault> {
+        let expected = identity(self.side.peer(), &self.geometry, self.nonce, self.minor);
+        let line = self.peer.words(header::IDENTITY, IDENTITY_WORDS);
+        for (word, expected) in expected.into_iter().enumerate() {
+            let found = line.load(word);
+            // Pairs with the Release store of the magic, which is word 0, by its writer.
+            fence(Ordering::Acquire);
+            if found != expected {
+                return Err(PeerFault::Identity { word, found, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn inline(parts: &[&[u8]]) -> Payload {
+    let mut inline = [0; INLINE_BYTES];
+    let mut at = 0;
+    for part in parts {
+        inline[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "at most 24")]
+    let bytes = at as u8;
+    Payload::Inline(inline, bytes)
+}
+
+/// A look at what would end a wait: made under the session's lock, used without it.
+#[derive(Debug)]
+pub struct Watch {
+    peer: Arc<PeerHalf>,
+    geometry: Geometry,
+    next: NextEntry,
+    room: Option<RoomMark>,
+    came: bool,
+}
+
+#[derive(Debug)]
+struct RoomMark {
+    consumed: u64,
+    next_return: NextReturn,
+}
+
+impl Watch {
+    /// Whether the next frame has come, or there is news of room. What it is, is found out under the lock.
+    #[inline]
+    pub fn came(&self) -> bool {
+        let ring = self.peer.words(self.geometry.ring_offset(), self.geometry.ring_words());
+        if self.came || ring.load(self.next.word) != self.next.empty {
+            return true;
+        }
+        self.room.as_ref().is_some_and(|mark| {
+            let returns = self.peer.words(self.geometry.returns_offset(), self.geometry.return_capacity() as usize);
+            mark.next_return.came(returns) || self.peer.words(header::CONSUMED, 1).load(0) != mark.consumed
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! The sleep word: who is awake is not rung (SPEC section 8).
+//!
+//! ```text
+//!   sleeper                            producer
+//!   (a) store sleep word, odd          (c) publish
+//!       fence SeqCst                       fence SeqCst
+//!   (b) look at the ring again         (d) load sleep word
+//!       nothing: poll the socket           asleep: ring, once per epoch
+//! ```
+//!
+//! The two fences are totally ordered: either (d) sees (a), and the bell is rung, or (b) sees (c), and the sleeper does
+//! not sleep.
+
+use crate::sync::{AtomicU64, Ordering, fence};
+use crate::words::PeerWords;
+
+const ASLEEP: u64 = 1;
+const WANTS_ROOM: u64 = 1 << 1;
+const EPOCH_SHIFT: u32 = 2;
+
+/// What a sleeper wants to be woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Frames.
+    Frames,
+    /// Frames, and freed descriptors or slots.
+    FramesAndRoom,
+}
+
+/// The sleeper's side: announces its own sleep.
+#[derive(Debug, Default)]
+pub struct Sleeper {
+    epoch: u64,
+    asleep: bool,
+}
+
+impl Sleeper {
+    /// Says that we are about to sleep. The caller then looks again at all that it waits for, and sleeps only if
+    /// nothing has come.
+    pub fn arm(&mut self, word: &AtomicU64, interest: Interest) {
+        if !self.asleep {
+            self.epoch += 1;
+            self.asleep = true;
+        }
+        let room = match interest {
+            Interest::Frames => 0,
+            Interest::FramesAndRoom => WANTS_ROOM,
+        };
+        word.store(self.epoch << EPOCH_SHIFT | room | ASLEEP, Ordering::Relaxed);
+        // (a) before (b). Pairs with the fence in `Bell::due`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Says that we are awake.
+    pub fn disarm(&mut self, word: &AtomicU64) {
+        if self.asleep {
+            self.asleep = false;
+            // Publishes nothing: a bell that comes too late is read later.
+            word.store(self.epoch << EPOCH_SHIFT, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether we have said that we sleep.
+    pub fn is_armed(&self) -> bool {
+        self.asleep
+    }
+
+    /// How often we have gone to sleep: as many bells may be rung.
+    pub fn sleeps(&self) -> u64 {
+        self.epoch
+    }
+}
+
+/// What has happened since the sleeper was last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// A frame was published.
+    pub frames: bool,
+    /// Taken descriptors were announced, or slots returned.
+    pub room: bool,
+}
+
+/// The producer's side: decides whether the peer must be rung.
+#[derive(Debug, Default)]
+pub struct Bell {
+    /// The last epoch that was rung, one more, so that 0 is none.
+    rung: u64,
+    /// Fences that found the peer awake.
+    saved: u64,
+}
+
+impl Bell {
+    /// Whether a bell is due for the news, which have been published before.
+    pub fn due(&mut self, sleep: PeerWords<'_>, news: News) -> bool {
+        // (c) before (d). Pairs with the fence in `Sleeper::arm`.
+        fence(Ordering::SeqCst);
+        let word = sleep.load(0);
+        let wanted = word & ASLEEP != 0 && (news.frames || news.room && word & WANTS_ROOM != 0);
+        let epoch = (word >> EPOCH_SHIFT) + 1;
+        if wanted && epoch != self.rung {
+            self.rung = epoch;
+            return true;
+        }
+        self.saved += u64::from(news.frames);
+        false
+    }
+
+    /// How often frames were published to a peer that was awake, or already rung.
+    pub fn saved(&self) -> u64 {
+        self.saved
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const FRAMES: News = News { frames: true, room: false };
+    const ROOM: News = News { frames: false, room: true };
+
+    #[test]
+    fn a_sleeper_is_rung_once_per_sleep() {
+        let word = [AtomicU64::new(0)];
+        let (mut sleeper, mut bell) = (Sleeper::default(), Bell::default());
+        assert!(!bell.due(PeerWords::new(&word), FRAMES));
+        for sleeps in 1..5 {
+            sleeper.arm(&word[0], Interest::Frames);
+            assert!(bell.due(PeerWords::new(&word), FRAMES));
+            assert!(!bell.due(PeerWords::new(&word), FRAMES));
+            sleeper.disarm(&word[0]);
+            assert!(!bell.due(PeerWords::new(&word), FRAMES));
+            assert_eq!(sleeper.sleeps(), sleeps);
+        }
+        assert_eq!(bell.saved(), 9);
+    }
+
+    #[test]
+    fn room_wakes_only_who_waits_for_it() {
+        let word = [AtomicU64::new(0)];
+        let (mut sleeper, mut bell) = (Sleeper::default(), Bell::default());
+        sleeper.arm(&word[0], Interest::Frames);
+        assert!(!bell.due(PeerWords::new(&word), ROOM));
+        sleeper.arm(&word[0], Interest::FramesAndRoom);
+        assert_eq!(sleeper.sleeps(), 1);
+        assert!(bell.due(PeerWords::new(&word), ROOM));
+        assert!(!bell.due(PeerWords::new(&word), FRAMES));
+    }
+}

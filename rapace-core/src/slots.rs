@@ -1,0 +1,195 @@
+//! The slots of one's own half: a private allocator of contiguous runs (SPEC section 7).
+//!
+//! ```text
+//!   slot      0 .. reserve        reserve ..                       count
+//!            +-------------------+----------------------------------+
+//!            | replies, control  | requests, items; then the others |
+//!            +-------------------+----------------------------------+
+//! ```
+//!
+//! Only the owner allocates, and only its private table says what is free. The receiver's returns are checked against
+//! that table. Runs are placed as low as possible, so that the slots which were used last, and are still in a cache, are
+//! used next.
+
+use crate::bitmap::Bitmap;
+use crate::fault::PeerFault;
+
+/// What a frame may use of the room that is kept for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Requests and items: the first to wait.
+    Request,
+    /// Replies, errors and ends: they free what requests wait for.
+    Reply,
+    /// Control: never waits behind the others.
+    Control,
+}
+
+/// A run that has been allocated and not yet been handed to the receiver.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an allocated run is sent or given back"]
+pub struct OwnRun {
+    /// Its first slot.
+    pub slot: u32,
+    /// The generation of that slot.
+    pub generation: u32,
+    /// Slots in the run.
+    pub slots: u32,
+}
+
+/// The owner's table of its slots.
+#[derive(Debug)]
+pub struct SlotPool {
+    free: Bitmap,
+    free_count: u32,
+    /// The first slots, which requests may not use.
+    reserve: u32,
+    slot_count: u32,
+    table: Vec<SlotEntry>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct SlotEntry {
+    generation: u32,
+    /// Slots of the run that begins here and is with the receiver, or 0.
+    out: u32,
+}
+
+impl SlotPool {
+    /// A pool of `slot_count` free slots.
+    pub fn new(slot_count: u32) -> Self {
+        let mut free = Bitmap::zeros(slot_count);
+        free.set(0, slot_count);
+        Self {
+            free,
+            free_count: slot_count,
+            reserve: (slot_count / 8).max(1),
+            slot_count,
+            table: vec![SlotEntry::default(); slot_count as usize],
+        }
+    }
+
+    /// The most slots that a run of this class can have.
+    pub fn run_slots_max(&self, class: Class) -> u32 {
+        self.slot_count - self.first(class)
+    }
+
+    /// Slots that are kept for replies and control, which is the largest run that those can always get in the end.
+    pub fn reserve(&self) -> u32 {
+        self.reserve
+    }
+
+    /// Takes a run of `slots` neighbouring slots, if there is one.
+    pub fn allocate(&mut self, slots: u32, class: Class) -> Option<OwnRun> {
+        if slots == 0 || slots > self.free_count {
+            return None;
+        }
+        let slot = self.free.find_run(self.first(class), slots)?;
+        self.free.clear(slot, slots);
+        self.free_count -= slots;
+        let entry = &mut self.table[slot as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.out = slots;
+        Some(OwnRun { slot, generation: entry.generation, slots })
+    }
+
+    /// Takes back a run that the receiver alleges to return.
+    ///
+    /// # Errors
+    ///
+    /// S7 when there is no such slot, no run that begins there is out, or the generation is another.
+    pub fn take_back(&mut self, slot: u32, generation: u32) -> Result<(), PeerFault> {
+        let Some(entry) = self.table.get_mut(slot as usize) else {
+            return Err(PeerFault::ReturnedSlot { found: slot, bound: self.slot_count });
+        };
+        if entry.out == 0 {
+            return Err(PeerFault::ReturnedTwice { slot, found: generation });
+        }
+        if entry.generation != generation {
+            return Err(PeerFault::ReturnedGeneration { slot, found: generation, expected: entry.generation });
+        }
+        let slots = std::mem::take(&mut entry.out);
+        self.free.set(slot, slots);
+        self.free_count += slots;
+        Ok(())
+    }
+
+    /// Slots that are free.
+    pub fn free(&self) -> u32 {
+        self.free_count
+    }
+
+    fn first(&self, class: Class) -> u32 {
+        match class {
+            Class::Request => self.reserve,
+            Class::Reply | Class::Control => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn requests_leave_the_reserve_alone() {
+        let mut pool = SlotPool::new(16);
+        assert_eq!((pool.reserve(), pool.run_slots_max(Class::Request), pool.run_slots_max(Class::Reply)), (2, 14, 16));
+        let run = pool.allocate(14, Class::Request).unwrap();
+        assert_eq!(run, OwnRun { slot: 2, generation: 1, slots: 14 });
+        assert_eq!(pool.allocate(1, Class::Request), None);
+        assert_eq!(pool.allocate(2, Class::Reply).unwrap().slot, 0);
+        assert_eq!((pool.allocate(1, Class::Control), pool.free()), (None, 0));
+    }
+
+    #[test]
+    fn freed_slots_are_used_again_first() {
+        let mut pool = SlotPool::new(64);
+        let first = pool.allocate(3, Class::Request).unwrap();
+        let _second = pool.allocate(3, Class::Request).unwrap();
+        pool.take_back(first.slot, first.generation).unwrap();
+        let third = pool.allocate(2, Class::Request).unwrap();
+        assert_eq!((third.slot, third.generation), (first.slot, first.generation + 1));
+    }
+
+    #[test]
+    fn false_returns_are_faults() {
+        let mut pool = SlotPool::new(16);
+        let run = pool.allocate(4, Class::Reply).unwrap();
+        assert_eq!((run.slot, run.generation), (0, 1));
+        assert_eq!(pool.take_back(16, 1), Err(PeerFault::ReturnedSlot { found: 16, bound: 16 }));
+        assert_eq!(pool.take_back(1, 1), Err(PeerFault::ReturnedTwice { slot: 1, found: 1 }));
+        assert_eq!(pool.take_back(0, 2), Err(PeerFault::ReturnedGeneration { slot: 0, found: 2, expected: 1 }));
+        assert_eq!(pool.free(), 12);
+        pool.take_back(0, 1).unwrap();
+        assert_eq!(pool.take_back(0, 1), Err(PeerFault::ReturnedTwice { slot: 0, found: 1 }));
+        assert_eq!(pool.free(), 16);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_never_overlap_and_all_come_back(ops in prop::collection::vec((1u32..20, any::<bool>(), any::<usize>()), 0..200)) {
+            let mut pool = SlotPool::new(100);
+            let mut out: Vec<OwnRun> = Vec::new();
+            for (slots, give_back, pick) in ops {
+                if give_back && !out.is_empty() {
+                    let run = out.swap_remove(pick % out.len());
+                    pool.take_back(run.slot, run.generation).unwrap();
+                } else if let Some(run) = pool.allocate(slots, Class::Reply) {
+                    prop_assert!(run.slot + run.slots <= 100);
+                    for other in &out {
+                        prop_assert!(run.slot + run.slots <= other.slot || other.slot + other.slots <= run.slot);
+                    }
+                    out.push(run);
+                }
+                prop_assert_eq!(pool.free() + out.iter().map(|run| run.slots).sum::<u32>(), 100);
+            }
+            for run in out {
+                pool.take_back(run.slot, run.generation).unwrap();
+            }
+            prop_assert_eq!(pool.allocate(100, Class::Reply).map(|run| run.slots), Some(100));
+        }
+    }
+}
