@@ -1,0 +1,106 @@
+//! How a call or a session ends badly, by blame.
+
+use std::fmt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::fault::Fault;
+use crate::process::describe_exit;
+use crate::status::{Code, Status};
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// This side closed it.
+    Closed,
+    /// The peer closed it, with its reason.
+    PeerClosed(Status),
+    /// The peer is gone: its process, if it is known, ended like this.
+    PeerGone(Option<ExitStatus>),
+    /// The peer broke a rule.
+    Fault(Fault),
+}
+
+impl fmt::Display for SessionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the session was closed"),
+            Self::PeerClosed(status) => write!(f, "the peer closed the session: {status}"),
+            Self::PeerGone(Some(exit)) => write!(f, "the peer is gone: its process {}", describe_exit(*exit)),
+            Self::PeerGone(None) => f.write_str("the peer is gone: it closed its socket"),
+            Self::Fault(fault) => write!(f, "the peer broke a rule of the protocol: {fault}"),
+        }
+    }
+}
+
+/// Why a call did not get a reply.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The handler, or the peer on its behalf, answered with an error.
+    #[error("{0}")]
+    Status(Status),
+    /// The time that the caller gave was over first. The call may have been run.
+    #[error("no reply within {waited:?}")]
+    DeadlineExceeded {
+        /// The time that the caller gave.
+        waited: Duration,
+    },
+    /// The session ended first. The call may have been run.
+    #[error("{end}")]
+    SessionEnded {
+        /// Why.
+        end: Arc<SessionEnd>,
+    },
+    /// The peer takes no more calls: it said so, or this side has closed the session. The call has not been run.
+    #[error("the session takes no more calls: {reason}")]
+    Refused {
+        /// Why.
+        reason: Status,
+    },
+    /// The request is larger than the peer takes. It has not been sent.
+    #[error("{what} of the request has {found} bytes, but the peer takes {bound}")]
+    TooLarge {
+        /// The body, or the metadata.
+        what: &'static str,
+        /// Its size.
+        found: usize,
+        /// What the peer takes.
+        bound: usize,
+    },
+    /// The call would be nested deeper than the peer takes. It has not been sent.
+    #[error("the call is nested {found} deep, but the peer takes {bound}")]
+    TooDeep {
+        /// Its depth.
+        found: u32,
+        /// What the peer takes.
+        bound: u8,
+    },
+    /// There is no room at present, and the caller does not want to wait. It has not been sent.
+    #[error("the call would have to wait for room")]
+    WouldBlock,
+}
+
+impl CallError {
+    /// The canonical code of this failure.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Status(status) => status.code,
+            Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
+            Self::SessionEnded { .. } | Self::Refused { .. } => Code::Unavailable,
+            Self::TooLarge { .. } | Self::TooDeep { .. } | Self::WouldBlock => Code::ResourceExhausted,
+        }
+    }
+
+    /// The session's end, if that is what failed the call.
+    pub fn session_end(&self) -> Option<&SessionEnd> {
+        match self {
+            Self::SessionEnded { end } => Some(end),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Turns frames into calls.
+//!
+//! A [`Session`] is one end of a connection between a host ([`PeerA`]) and a plugin ([`PeerB`]). Both sides call and are
+//! called, many at a time; a call ends with a reply, an error, a deadline, a cancel or the end of the session, and
+//! with exactly one of them. It comes about by a [`Handshake`], which is the only way to it.
+//!
+//! ```text
+//!   Session, PendingCall, IncomingCall      what a user holds
+//!   shared.rs, state.rs, waiters.rs         one lock; who drains the ring, who waits
+//!   machine.rs                              the protocol: no thread, no clock, no system call
+//!     calls.rs   served.rs   outbox.rs      calls of ours, calls of the peer, what waits for room
+//!   rapace_core::Link                       frames
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod metadata;
+mod prefix;
+mod status;
+
+mod config;
+mod error;
+mod fault;
+mod hello;
+mod limits;
+mod process;
+mod role;
+
+mod calls;
+mod machine;
+mod message;
+mod outbox;
+mod served;
+
+mod handler;
+mod handshake;
+mod liveness;
+mod parker;
+mod patience;
+mod pending;
+mod session;
+mod shared;
+mod state;
+mod waiters;
+
+pub use body::Body;
+pub use calls::Reply;
+pub use config::{Config, Prefault, WaitStrategy};
+pub use error::{CallError, SessionEnd};
+pub use fault::{Fault, FaultPolicy};
+pub use handler::{Handler, IncomingCall, NoService, Router};
+pub use handshake::{Handshake, HandshakeError};
+pub use hello::{Features, HELLO_BYTES_MAX, Hello, PeerInfo};
+pub use limits::{LimitError, Limits, Timeouts};
+pub use liveness::PeerState;
+pub use metadata::{Metadata, MetadataError};
+pub use pending::PendingCall;
+pub use process::{Process, describe_exit};
+pub use role::{PeerA, PeerB, Role};
+pub use served::LIFECYCLE_METHODS;
+pub use session::{CallOptions, Session, SessionStats};
+pub use status::{Code, Status};

@@ -1,0 +1,530 @@
+//! The protocol above frames, as a state machine: no thread, no clock, no system call.
+//!
+//! Frames, calls and replies go in; frames go out through the link that is handed in, outcomes wait in the tables, and
+//! [`Machine::wakes`] says who is to be woken. A driver does the rest: see `session.rs`.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use rapace_core::channel::ChannelId;
+use rapace_core::descriptor::{Flags, Frame, FrameHeader, INLINE_BYTES, Kind, Payload, Verb};
+use rapace_core::link::{Link, SendRefusal};
+use rapace_core::slots::Class;
+use rapace_core::{PeerFault, Side};
+
+use crate::calls::{CallKey, CallTable, Outcome};
+use crate::error::{CallError, SessionEnd};
+use crate::fault::{Fault, FaultPolicy};
+use crate::hello::PeerInfo;
+use crate::limits::Limits;
+use crate::message::Room;
+use crate::metadata::Metadata;
+use crate::outbox::{Outbox, Ticket};
+use crate::prefix::Prefix;
+use crate::served::{Arrived, ServedKey, ServedTable, Step};
+use crate::status::{Code, Status};
+
+/// A request of this side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: u32,
+    pub(crate) body: &'a [u8],
+    pub(crate) metadata: &'a Metadata,
+    /// What the peer is told of the time left.
+    pub(crate) time_left: Option<Duration>,
+    /// How deep in a chain of nested calls it is, from 1.
+    pub(crate) depth: u32,
+    /// Whether it travels on channel 0.
+    pub(crate) lifecycle: bool,
+}
+
+/// Why a request was not sent.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    /// There is no room at present: in the ring, in the slots, in the outbox, or in the peer's table.
+    Full,
+    /// It never will be.
+    Failed(CallError),
+}
+
+/// Calls that are kept while the other side does not answer them.
+const PONGS_MAX: u32 = 16;
+
+/// The state of an open session.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    limits: Limits,
+    peer: PeerInfo,
+    calls: CallTable,
+    served: ServedTable,
+    outbox: Outbox,
+    /// Bytes of messages from the peer that are kept.
+    kept: usize,
+    /// Pongs that wait in the outbox.
+    pongs: u32,
+    /// Why no more calls may be opened.
+    refusing: Option<Status>,
+    /// Whether the peer has been told to open no more calls.
+    going_away: Option<Status>,
+    policy: FaultPolicy,
+    faults: u32,
+    end: Option<Arc<SessionEnd>>,
+    peer_closed: Option<Status>,
+    wakes: Vec<Waker>,
+}
+
+impl Machine {
+    pub(crate) fn new(side: Side, limits: Limits, peer: PeerInfo, policy: FaultPolicy) -> Self {
+        Self {
+            calls: CallTable::new(side, peer.calls_max),
+            served: ServedTable::new(limits.calls_max),
+            limits,
+            peer,
+            outbox: Outbox::default(),
+            kept: 0,
+            pongs: 0,
+            refusing: None,
+            going_away: None,
+            policy,
+            faults: 0,
+            end: None,
+            peer_closed: None,
+            wakes: Vec::new(),
+        }
+    }
+
+    /// Why the session has ended.
+    pub(crate) fn end(&self) -> Option<&Arc<SessionEnd>> {
+        self.end.as_ref()
+    }
+
+    /// Who is to be woken.
+    pub(crate) fn wakes(&mut self) -> &mut Vec<Waker> {
+        &mut self.wakes
+    }
+
+    /// Whether messages wait for room.
+    pub(crate) fn wants_room(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Calls in flight: ours, and the peer's.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.calls.in_flight(), self.served.in_flight())
+    }
+
+    /// Bytes of messages from the peer that are kept, and bytes that wait to be sent.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.kept, self.outbox.bytes())
+    }
+
+    /// Faults of the peer so far.
+    pub(crate) fn faults(&self) -> u32 {
+        self.faults
+    }
+
+    // ---- calls of this side
+
+    /// Sends a request.
+    pub(crate) fn open(&mut self, request: &Request<'_>, link: &mut Link) -> Result<CallKey, Unsent> {
+        let (prefix, depth) = self.admit(request).map_err(Unsent::Failed)?;
+        let total = prefix.bytes().len() + request.body.len();
+        let in_pieces = total > link.frame_bytes_max(Class::Request);
+        if in_pieces && !self.outbox.is_empty() && self.outbox.bytes() + total > self.limits.outbound_bytes_max {
+            return Err(Unsent::Full);
+        }
+        let opened =
+            if request.lifecycle { self.calls.open_lifecycle(request.method) } else { self.calls.open(request.method) };
+        let (key, channel) = opened.ok_or(Unsent::Full)?;
+        let header =
+            FrameHeader { channel, method: request.method, kind: Kind::Request, flags: prefix.flags, depth, credit: 0 };
+        if in_pieces {
+            let bytes = [prefix.bytes(), request.body].concat();
+            self.outbox.push(Ticket::Request(key), Class::Request, header, bytes);
+            if let Err(fault) = self.flush_outbox(link) {
+                self.fault(fault.into());
+            }
+            return Ok(key);
+        }
+        match link.try_send(Class::Request, &header, &[prefix.bytes(), request.body]) {
+            Ok(()) => Ok(key),
+            Err(refusal) => {
+                self.calls.unsend(key);
+                match refusal {
+                    SendRefusal::Fault(fault) => {
+                        self.fault(fault.into());
+                        Err(Unsent::Failed(self.ended_error()))
+                    }
+                    _ => Err(Unsent::Full),
+                }
+            }
+        }
+    }
+
+    /// Checks what is known before anything is sent.
+    fn admit(&self, request: &Request<'_>) -> Result<(Prefix, u8), CallError> {
+        if let Some(end) = &self.end {
+            return Err(CallError::SessionEnded { end: Arc::clone(end) });
+        }
+        if let Some(reason) = &self.refusing {
+            return Err(CallError::Refused { reason: reason.clone() });
+        }
+        let bound = self.peer.message_bytes_max;
+        if request.body.len() > bound {
+            return Err(CallError::TooLarge { what: "body", found: request.body.len(), bound });
+        }
+        let depth = u8::try_from(request.depth).ok().filter(|depth| *depth <= self.peer.depth_max);
+        let depth = depth.ok_or(CallError::TooDeep { found: request.depth, bound: self.peer.depth_max })?;
+        let prefix = Prefix::new(request.time_left, request.metadata);
+        let bound = self.peer.metadata_bytes_max;
+        if prefix.metadata_bytes > bound {
+            return Err(CallError::TooLarge { what: "metadata", found: prefix.metadata_bytes, bound });
+        }
+        Ok((prefix, depth))
+    }
+
+    /// The outcome of a call, once.
+    pub(crate) fn take(&mut self, key: CallKey) -> Option<Outcome> {
+        self.calls.take(key, &mut self.kept)
+    }
+
+    /// Who is to be woken when the call ends.
+    pub(crate) fn set_waker(&mut self, key: CallKey, waker: &Waker) {
+        self.calls.set_waker(key, waker);
+    }
+
+    /// Nobody waits for this call any more.
+    pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link) {
+        match self.outbox.withdraw(key) {
+            // Nothing of it has been sent, so the peer need not know.
+            Some(false) => self.calls.unsend(key),
+            Some(true) | None => {
+                if let Some(channel) = self.calls.abandon(key, &mut self.kept) {
+                    self.send_control(Verb::Cancel, &channel.raw().to_le_bytes(), link);
+                }
+            }
+        }
+    }
+
+    // ---- calls of the peer
+
+    /// The next call that may be run by a thread that runs a handler of depth `below`, or 0.
+    pub(crate) fn next_arrived(&mut self, below: u8) -> Option<Arrived> {
+        self.served.next(below)
+    }
+
+    /// Whether there is one.
+    pub(crate) fn has_arrived(&self, below: u8) -> bool {
+        self.served.has_next(below)
+    }
+
+    /// Whether the caller has cancelled the call, or the session has ended.
+    pub(crate) fn is_cancelled(&self, key: ServedKey) -> bool {
+        self.served.is_cancelled(key)
+    }
+
+    /// Sends the final message of a call of the peer, or queues it. It never waits.
+    pub(crate) fn finish(
+        &mut self,
+        key: ServedKey,
+        result: Result<&[u8], &Status>,
+        metadata: &Metadata,
+        link: &mut Link,
+    ) {
+        let Some(method) = self.served.method(key) else { return };
+        let prefix = Prefix::new(None, metadata);
+        let bound = self.peer.message_bytes_max;
+        let metadata_bound = self.peer.metadata_bytes_max;
+        let status;
+        let (kind, body) = match result {
+            Ok(body) if body.len() > bound => {
+                let message = format!("reply has {} bytes, but the caller takes {bound}", body.len());
+                status = Status::new(Code::ResourceExhausted, message).encode();
+                (Kind::Error, &status[..])
+            }
+            Ok(_) if prefix.metadata_bytes > metadata_bound => {
+                let found = prefix.metadata_bytes;
+                let message =
+                    format!("metadata of the reply have {found} bytes, but the caller takes {metadata_bound}");
+                status = Status::new(Code::ResourceExhausted, message).encode();
+                (Kind::Error, &status[..])
+            }
+            Ok(body) => (Kind::Reply, body),
+            Err(error) => {
+                status = error.encode();
+                (Kind::Error, &status[..])
+            }
+        };
+        // An error that we have made here goes without the handler's metadata.
+        let prefix = if result.is_ok() == (kind == Kind::Reply) { prefix } else { Prefix::default() };
+        let header = FrameHeader { channel: key.channel(), method, kind, flags: prefix.flags, depth: 0, credit: 0 };
+        self.served.ending(key, &mut self.kept);
+        let fits = prefix.bytes().len() + body.len() <= link.frame_bytes_max(Class::Reply);
+        if fits && self.outbox.is_empty() {
+            match link.try_send(Class::Reply, &header, &[prefix.bytes(), body]) {
+                Ok(()) => return self.served.remove(key, &mut self.kept),
+                Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
+                Err(_) => {}
+            }
+        }
+        let mut bytes = [prefix.bytes(), body].concat();
+        let mut header = header;
+        if self.outbox.bytes() + bytes.len() > self.limits.outbound_bytes_max.max(bytes.len()) {
+            let waiting = self.outbox.bytes();
+            let bound = self.limits.outbound_bytes_max;
+            let message = format!(
+                "reply of {} bytes does not fit beside {waiting} bytes that wait for the caller to make room: {bound} may",
+                bytes.len()
+            );
+            bytes = Status::new(Code::ResourceExhausted, message).encode();
+            header = FrameHeader { kind: Kind::Error, flags: Flags::NONE, ..header };
+        }
+        self.outbox.push(Ticket::Final(key), Class::Reply, header, bytes);
+        if let Err(fault) = self.flush_outbox(link) {
+            self.fault(fault.into());
+        }
+    }
+
+    // ---- frames of the peer
+
+    /// Takes a frame of the peer. Its payload has been taken or discarded when this returns.
+    pub(crate) fn handle(&mut self, frame: Frame, link: &mut Link, now: impl FnOnce() -> Instant) {
+        if let Err(fault) = self.dispatch(frame, link, now) {
+            self.fault(fault);
+        }
+    }
+
+    fn dispatch(&mut self, frame: Frame, link: &mut Link, now: impl FnOnce() -> Instant) -> Result<(), Fault> {
+        let kind = frame.header.kind;
+        if self.peer_closed.is_some() {
+            link.discard(frame.payload);
+            return Err(Fault::AfterClose { kind: kind.raw() });
+        }
+        let room = Room {
+            message_bytes: self.limits.message_bytes_max,
+            metadata_bytes: self.limits.metadata_bytes_max,
+            kept_bytes: self.limits.inbound_bytes_max,
+        };
+        match kind {
+            Kind::Reply | Kind::Error => {
+                let waker = self.calls.handle(frame, link, room, &mut self.kept)?;
+                self.wakes.extend(waker);
+                Ok(())
+            }
+            Kind::Request => {
+                let depth = frame.header.depth;
+                let step = self.served.handle(frame, link, room, &mut self.kept, now)?;
+                self.step(self.judge(step, depth), link);
+                Ok(())
+            }
+            Kind::Control => self.control(frame, link),
+            Kind::Item | Kind::End => {
+                link.discard(frame.payload);
+                Err(Fault::Stream { kind: kind.raw(), channel: frame.header.channel.raw() })
+            }
+        }
+    }
+
+    /// Whether a call that has arrived may go to a handler.
+    fn judge(&self, step: Step, depth: u8) -> Step {
+        match step {
+            Step::Arrived(key) => {
+                if let Some(reason) = &self.going_away {
+                    Step::Answer(key, Status { code: Code::Unavailable, ..reason.clone() })
+                } else if depth > self.limits.depth_max {
+                    let message =
+                        format!("the call is nested {depth} deep, but at most {} is served", self.limits.depth_max);
+                    Step::Answer(key, Status::new(Code::ResourceExhausted, message))
+                } else {
+                    Step::Arrived(key)
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn step(&mut self, step: Step, link: &mut Link) {
+        if let Step::Answer(key, status) = step {
+            self.served.withdraw(key);
+            self.finish(key, Err(&status), &Metadata::new(), link);
+        }
+    }
+
+    fn control(&mut self, frame: Frame, link: &mut Link) -> Result<(), Fault> {
+        let header = frame.header;
+        let (Some(verb), Payload::Inline(inline, length), false) =
+            (header.verb(), frame.payload, header.flags.has(Flags::MORE))
+        else {
+            return self.long_control(frame, link);
+        };
+        let body = &inline[..usize::from(length)];
+        match verb {
+            Verb::Hello | Verb::Accept | Verb::Refuse => Err(Fault::Order {
+                kind: header.kind.raw(),
+                method: header.method,
+                expected: "an open session's frame",
+            }),
+            Verb::Ping => {
+                let nonce: [u8; 8] = control_body(verb, body)?;
+                self.pong(nonce, link);
+                Ok(())
+            }
+            Verb::Pong => control_body::<8>(verb, body).map(|_| ()),
+            Verb::Grant => {
+                let channel = u32::from_le_bytes(control_body(verb, body)?);
+                Err(Fault::Stream { kind: header.kind.raw(), channel })
+            }
+            Verb::Cancel => {
+                let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));
+                let step = self.served.cancel(channel, &mut self.kept);
+                self.step(step, link);
+                Ok(())
+            }
+            Verb::GoAway => {
+                self.refused_by_peer(Status::decode(body));
+                Ok(())
+            }
+            Verb::Close => {
+                self.closed_by_peer(Status::decode(body));
+                Ok(())
+            }
+        }
+    }
+
+    /// Control whose body does not fit a descriptor: only a status may be that long.
+    fn long_control(&mut self, frame: Frame, link: &mut Link) -> Result<(), Fault> {
+        let header = frame.header;
+        let bytes = frame.payload.bytes();
+        let fault = Fault::ControlBody { verb: header.method, found: bytes, expected: INLINE_BYTES };
+        let verb = header.verb().filter(|verb| matches!(verb, Verb::GoAway | Verb::Close));
+        let Some(verb) = verb.filter(|_| bytes <= STATUS_BYTES_MAX && !header.flags.has(Flags::MORE)) else {
+            link.discard(frame.payload);
+            return Err(fault);
+        };
+        let mut body = Vec::with_capacity(bytes);
+        link.take_payload(frame.payload, &mut body);
+        let status = Status::decode(&body);
+        if verb == Verb::GoAway {
+            self.refused_by_peer(status);
+        } else {
+            self.closed_by_peer(status);
+        }
+        Ok(())
+    }
+
+    fn pong(&mut self, nonce: [u8; 8], link: &mut Link) {
+        if self.pongs < PONGS_MAX {
+            self.pongs += 1;
+            self.send_control(Verb::Pong, &nonce, link);
+        }
+    }
+
+    fn refused_by_peer(&mut self, status: Status) {
+        // Those that wait for room are to hear it.
+        self.refusing.get_or_insert(status);
+    }
+
+    fn closed_by_peer(&mut self, status: Status) {
+        self.peer_closed = Some(status.clone());
+        self.end_with(SessionEnd::PeerClosed(status));
+    }
+
+    // ---- the end
+
+    /// Asks the peer to open no more calls; those in flight go on.
+    pub(crate) fn go_away(&mut self, status: &Status, link: &mut Link) {
+        if self.going_away.is_none() && self.end.is_none() {
+            self.going_away = Some(status.clone());
+            self.send_control(Verb::GoAway, &short_status(status), link);
+        }
+    }
+
+    /// Sends the last frame. The session has ended then.
+    pub(crate) fn close(&mut self, status: &Status, link: &mut Link) {
+        if self.end.is_none() {
+            self.send_control(Verb::Close, &short_status(status), link);
+            self.end_with(SessionEnd::Closed);
+        }
+    }
+
+    /// Takes note of a fault; the session ends unless the policy tolerates it.
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.faults += 1;
+        let tolerated = match self.policy {
+            FaultPolicy::End => false,
+            FaultPolicy::Tolerate(count) => fault.is_tolerable() && self.faults <= count,
+        };
+        tracing::warn!(peer = %self.peer.name, rule = fault.rule(), %fault, tolerated, "fault of the peer");
+        if !tolerated {
+            self.end_with(SessionEnd::Fault(fault));
+        }
+    }
+
+    /// Ends the session: every call in flight ends with it, once.
+    pub(crate) fn end_with(&mut self, end: SessionEnd) {
+        if self.end.is_some() {
+            return;
+        }
+        let end = Arc::new(end);
+        let error = CallError::SessionEnded { end: Arc::clone(&end) };
+        self.calls.fail(&error, &mut self.wakes, &mut self.kept);
+        self.served.clear(&mut self.kept);
+        self.outbox.clear();
+        self.end = Some(end);
+    }
+
+    fn ended_error(&self) -> CallError {
+        match &self.end {
+            Some(end) => CallError::SessionEnded { end: Arc::clone(end) },
+            None => CallError::WouldBlock,
+        }
+    }
+
+    // ---- the outbox
+
+    /// Sends what waits and finds room.
+    pub(crate) fn flush_outbox(&mut self, link: &mut Link) -> Result<(), PeerFault> {
+        let (served, kept) = (&mut self.served, &mut self.kept);
+        let result = self.outbox.flush(link, |ticket| {
+            if let Ticket::Final(key) = ticket {
+                served.remove(key, kept);
+            }
+        });
+        if !self.outbox.has_control() {
+            self.pongs = 0;
+        }
+        result
+    }
+
+    fn send_control(&mut self, verb: Verb, body: &[u8], link: &mut Link) {
+        let header = FrameHeader::control(verb);
+        if !self.outbox.has_control() {
+            match link.try_send(Class::Control, &header, &[body]) {
+                Ok(()) => {
+                    if verb == Verb::Pong {
+                        self.pongs -= 1;
+                    }
+                    return;
+                }
+                Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
+                Err(_) => {}
+            }
+        }
+        self.outbox.push(Ticket::Control, Class::Control, header, body.to_vec());
+    }
+}
+
+/// The longest status in a control frame.
+const STATUS_BYTES_MAX: usize = 1024;
+
+/// A status for a control frame: cut, so that it needs few slots.
+fn short_status(status: &Status) -> Vec<u8> {
+    let cut = status.message.floor_char_boundary(STATUS_BYTES_MAX / 2);
+    Status::new(status.code, &status.message[..cut]).encode()
+}
+
+fn control_body<const N: usize>(verb: Verb, body: &[u8]) -> Result<[u8; N], Fault> {
+    let fault = Fault::ControlBody { verb: verb.raw(), found: body.len(), expected: N };
+    body.try_into().map_err(|_| fault)
+}

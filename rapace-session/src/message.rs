@@ -1,0 +1,141 @@
+//! A message on its way in: one frame or many, within what may be kept (SPEC section 12).
+
+use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind};
+use rapace_core::link::Link;
+
+use crate::body::Body;
+use crate::fault::Fault;
+use crate::status::{Code, Status};
+
+/// What a receiver takes of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Largest body.
+    pub(crate) message_bytes: usize,
+    /// Largest metadata.
+    pub(crate) metadata_bytes: usize,
+    /// Bytes of all messages together that may be kept.
+    pub(crate) kept_bytes: usize,
+}
+
+/// A message of which the first frame has come.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    header: FrameHeader,
+    body: Body,
+    /// Why the body is not kept.
+    dropped: Option<Status>,
+}
+
+impl Inbound {
+    /// Takes the next frame of the message in `begun`, which becomes one with the first.
+    ///
+    /// The payload has been taken or discarded, whatever comes back. An `unwanted` message is followed, not kept. What is
+    /// kept is added to `kept`.
+    ///
+    /// # Errors
+    ///
+    /// M1 or M2 when the frame is not the next one.
+    pub(crate) fn take_frame(
+        begun: &mut Option<Self>,
+        frame: Frame,
+        link: &mut Link,
+        room: Room,
+        unwanted: bool,
+        kept: &mut usize,
+    ) -> Result<(), Fault> {
+        let bytes = frame.payload.bytes();
+        if let Err(fault) = check(&frame.header, begun.as_ref(), bytes) {
+            link.discard(frame.payload);
+            return Err(fault);
+        }
+        let message = begun.get_or_insert_with(|| Self { header: frame.header, body: Body::default(), dropped: None });
+        if message.dropped.is_none()
+            && let Some(refused) = room.refuse(message.body.len(), bytes, &frame.header, *kept)
+        {
+            message.drop_body(Some(refused), kept);
+        }
+        if unwanted || message.dropped.is_some() {
+            link.discard(frame.payload);
+            return Ok(());
+        }
+        let before = message.body.heap_bytes();
+        if message.body.is_empty() {
+            message.body = Body::take(frame.payload, link);
+        } else {
+            message.body.append(frame.payload, link);
+        }
+        *kept += message.body.heap_bytes() - before;
+        Ok(())
+    }
+
+    /// Lets the body go, and takes it off `kept`.
+    pub(crate) fn drop_body(&mut self, why: Option<Status>, kept: &mut usize) {
+        *kept -= self.body.heap_bytes();
+        self.body = Body::default();
+        if why.is_some() {
+            self.dropped = why;
+        }
+    }
+
+    /// Its kind.
+    pub(crate) fn kind(&self) -> Kind {
+        self.header.kind
+    }
+
+    /// Its flags, which are those of its first frame.
+    pub(crate) fn flags(&self) -> Flags {
+        self.header.flags
+    }
+
+    /// Bytes that are allocated for it.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.body.heap_bytes()
+    }
+
+    /// The body, prefix included, or why it was not kept.
+    pub(crate) fn into_body(self) -> Result<Body, Status> {
+        match self.dropped {
+            None => Ok(self.body),
+            Some(status) => Err(status),
+        }
+    }
+}
+
+impl Room {
+    /// Why a message is not kept to which `new` bytes are added.
+    fn refuse(&self, so_far: usize, new: usize, header: &FrameHeader, kept: usize) -> Option<Status> {
+        // A prefix is told apart from the body only when all has come.
+        let deadline = if header.flags.has(Flags::DEADLINE) { 8 } else { 0 };
+        let metadata = if header.flags.has(Flags::METADATA) { 4 + self.metadata_bytes } else { 0 };
+        let message = if so_far + new > self.message_bytes + deadline + metadata {
+            format!("message has at least {} bytes, but at most {} are taken", so_far + new, self.message_bytes)
+        } else if kept + new > self.kept_bytes {
+            format!("{kept} bytes of messages are kept and {new} would be added, but the bound is {}", self.kept_bytes)
+        } else {
+            return None;
+        };
+        Some(Status::new(Code::ResourceExhausted, message))
+    }
+}
+
+/// Whether a frame is the next one of its message.
+fn check(header: &FrameHeader, begun: Option<&Inbound>, bytes: usize) -> Result<(), Fault> {
+    let channel = header.channel.raw();
+    if bytes == 0 && (begun.is_some() || header.flags.has(Flags::MORE)) {
+        return Err(Fault::EmptyPiece { channel });
+    }
+    let Some(first) = begun.map(|begun| &begun.header) else { return Ok(()) };
+    let flags = |header: &FrameHeader| header.flags.without(Flags::MORE).raw();
+    for (field, found, expected) in [
+        ("kind", header.kind.raw(), first.kind.raw()),
+        ("method", header.method, first.method),
+        ("flags", flags(header), flags(first)),
+        ("depth", header.depth.into(), first.depth.into()),
+    ] {
+        if found != expected {
+            return Err(Fault::BrokenMessage { channel, field, found, expected });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Messages that wait for the peer to make room: replies, control, and what travels in pieces.
+//!
+//! A handler's reply never blocks it: what does not fit at once waits here, within the limit on outbound bytes. Messages
+//! take turns, a frame each, so that a large one holds nobody up; those of control go first.
+
+use std::collections::VecDeque;
+
+use rapace_core::PeerFault;
+use rapace_core::descriptor::{Flags, FrameHeader};
+use rapace_core::link::{Link, SendRefusal};
+use rapace_core::slots::Class;
+
+use crate::calls::CallKey;
+use crate::served::ServedKey;
+
+/// What a message is, to whoever queued it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ticket {
+    /// A control frame.
+    Control,
+    /// A request of this side.
+    Request(CallKey),
+    /// The final message of a call of the peer.
+    Final(ServedKey),
+}
+
+/// A message to send: its header without `MORE`, prefix and body in one.
+#[derive(Debug)]
+struct Queued {
+    ticket: Ticket,
+    class: Class,
+    header: FrameHeader,
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+/// The messages that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    control: VecDeque<Queued>,
+    messages: VecDeque<Queued>,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.messages.is_empty()
+    }
+
+    /// Whether control frames wait.
+    pub(crate) fn has_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Bytes of all messages that wait, those parts included that have been sent.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a message.
+    pub(crate) fn push(&mut self, ticket: Ticket, class: Class, header: FrameHeader, bytes: Vec<u8>) {
+        self.bytes += bytes.len();
+        let queue = if ticket == Ticket::Control { &mut self.control } else { &mut self.messages };
+        queue.push_back(Queued { ticket, class, header, bytes, sent: 0 });
+    }
+
+    /// Takes a request back; says whether some of it has been sent already. `None` when it does not wait here.
+    pub(crate) fn withdraw(&mut self, call: CallKey) -> Option<bool> {
+        let at = self.messages.iter().position(|queued| queued.ticket == Ticket::Request(call))?;
+        let queued = self.messages.remove(at)?;
+        self.bytes -= queued.bytes.len();
+        Some(queued.sent > 0)
+    }
+
+    /// Sends what there is room for; `done` hears of each message whose last frame was sent.
+    ///
+    /// # Errors
+    ///
+    /// A fault in what the peer says about its progress.
+    pub(crate) fn flush(&mut self, link: &mut Link, mut done: impl FnMut(Ticket)) -> Result<(), PeerFault> {
+        while let Some(queued) = self.control.front_mut() {
+            if !queued.send(link)? {
+                break;
+            }
+            self.bytes -= queued.bytes.len();
+            self.control.pop_front();
+        }
+        // Whoever has found no room waits for the next flush, so a flush ends.
+        let mut stuck = VecDeque::new();
+        while let Some(mut queued) = self.messages.pop_front() {
+            let before = queued.sent;
+            if queued.send(link)? {
+                self.bytes -= queued.bytes.len();
+                done(queued.ticket);
+            } else if queued.sent > before {
+                self.messages.push_back(queued);
+            } else {
+                stuck.push_back(queued);
+            }
+        }
+        self.messages = stuck;
+        Ok(())
+    }
+
+    /// Forgets everything: the session has ended.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Queued {
+    /// Sends one frame, if there is room; says whether it was the last.
+    fn send(&mut self, link: &mut Link) -> Result<bool, PeerFault> {
+        let rest = &self.bytes[self.sent..];
+        let whole = rest.len().min(link.frame_bytes_max(self.class));
+        // A piece of this size finds room sooner or later, whatever else is in the slots.
+        let piece = rest.len().min(link.chunk_bytes(self.class));
+        for size in [whole, piece] {
+            let last = size == rest.len();
+            let flags = if last { self.header.flags } else { self.header.flags.with(Flags::MORE) };
+            match link.try_send(self.class, &FrameHeader { flags, ..self.header }, &[&rest[..size]]) {
+                Ok(()) => {
+                    self.sent += size;
+                    return Ok(last);
+                }
+                Err(SendRefusal::SlotsExhausted | SendRefusal::TooLarge) if size > piece => {}
+                Err(SendRefusal::Fault(fault)) => return Err(fault),
+                Err(_) => break,
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,136 @@
+//! The peer's process, where this side started it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rapace_core::socket::pidfd_open;
+
+/// A child process that is watched by a pidfd, and reaped when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    pidfd: OwnedFd,
+    exit: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Watches a child.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no pidfd. The child is killed then.
+    pub fn new(mut child: Child) -> io::Result<Self> {
+        match pidfd_open(child.id()) {
+            Ok(pidfd) => Ok(Self { child, pidfd, exit: None }),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has ended.
+    pub fn exit(&mut self) -> Option<ExitStatus> {
+        if self.exit.is_none() {
+            // An error means that somebody else has reaped the child: it has ended, and nobody knows how.
+            self.exit = self.child.try_wait().ok().flatten();
+        }
+        self.exit
+    }
+
+    /// Waits until it has ended, or the time is over.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        while self.exit().is_none() {
+            // Rounded up, so that the last round does not end before the time is over.
+            let left = deadline.checked_duration_since(Instant::now())? + Duration::from_millis(1);
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            // An interrupted or failed poll only means that we look again.
+            let _ = poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], timeout);
+        }
+        self.exit
+    }
+
+    /// Kills it with SIGKILL, and reaps it.
+    pub fn kill(&mut self) -> Option<ExitStatus> {
+        if self.exit().is_none() {
+            // An error means that it has ended already.
+            let _ = self.child.kill();
+            self.exit = self.child.wait().ok();
+        }
+        self.exit
+    }
+}
+
+impl AsFd for Process {
+    /// The pidfd: readable when the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How a process ended, in words: `exited with code 3`, `was killed by signal 9 (SIGKILL)`.
+pub fn describe_exit(exit: ExitStatus) -> String {
+    match (exit.code(), exit.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => match signal_name(signal) {
+            Some(name) => format!("was killed by signal {signal} ({name})"),
+            None => format!("was killed by signal {signal}"),
+        },
+        (None, None) => exit.to_string(),
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn spawn(script: &str) -> Process {
+        Process::new(Command::new("sh").args(["-c", script]).spawn().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_exit_is_seen_and_described() {
+        let mut process = spawn("exit 3");
+        let exit = process.wait(Duration::from_secs(20)).unwrap();
+        assert_eq!(describe_exit(exit), "exited with code 3");
+        assert_eq!(process.exit(), Some(exit));
+    }
+
+    #[test]
+    fn a_kill_is_seen_and_described() {
+        let mut process = spawn("exec sleep 1000");
+        assert_eq!(process.wait(Duration::ZERO), None);
+        assert_eq!(describe_exit(process.kill().unwrap()), "was killed by signal 9 (SIGKILL)");
+    }
+
+    #[test]
+    fn a_dropped_process_is_reaped() {
+        let process = spawn("exec sleep 1000");
+        let id = process.id();
+        drop(process);
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+    }
+}

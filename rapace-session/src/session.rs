@@ -1,0 +1,254 @@
+//! A session, and the blocking way to use it.
+//!
+//! No thread belongs to a session. Whoever waits drains the ring meanwhile (`shared.rs` tells how), so that a reply needs
+//! no hop from thread to thread, and a plain client no thread of its own.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rapace_core::link::{Link, LinkStats};
+
+use crate::calls::Reply;
+use crate::config::Config;
+use crate::error::{CallError, SessionEnd};
+use crate::handler::Handler;
+use crate::hello::PeerInfo;
+use crate::liveness::PeerState;
+use crate::machine::Request;
+use crate::metadata::Metadata;
+use crate::patience::Patience;
+use crate::pending::PendingCall;
+use crate::process::Process;
+use crate::role::{PeerA, Role};
+use crate::shared::{Purpose, Shared, request};
+use crate::state::State;
+use crate::status::{Code, Status};
+
+/// Options of one call.
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) metadata: Metadata,
+}
+
+impl CallOptions {
+    /// The session's default timeout, and no metadata.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long to wait for the reply. The peer is told, and need not begin when the time is over.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// What goes beside the body.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+}
+
+/// Counters of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// Frames, bells and sleeps.
+    pub link: LinkStats,
+    /// Calls of this side that are in flight, or whose outcome nobody has taken.
+    pub calls_in_flight: usize,
+    /// Calls of the peer that are in flight.
+    pub served_in_flight: usize,
+    /// Bytes of messages from the peer that are kept.
+    pub inbound_bytes: usize,
+    /// Bytes that wait for the peer to make room.
+    pub outbound_bytes: usize,
+    /// Own slots that are free.
+    pub slots_free: u32,
+    /// Runs of the peer's slots that this side holds.
+    pub runs_held: u32,
+    /// Faults of the peer.
+    pub faults: u32,
+}
+
+/// One end of an open session.
+///
+/// It is cheap to clone, and all its methods may be called from many threads at once. When the last clone is dropped the
+/// session is closed, and a process that it was given is killed if it has not ended.
+pub struct Session<R: Role> {
+    owner: Arc<Owner>,
+    role: PhantomData<fn() -> R>,
+}
+
+/// Closes the session when the last of its user's handles is gone. Calls that are with handlers do not keep it open.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close(&Status::new(Code::Unavailable, "the session was dropped"));
+    }
+}
+
+impl<R: Role> Clone for Session<R> {
+    fn clone(&self) -> Self {
+        Self { owner: Arc::clone(&self.owner), role: PhantomData }
+    }
+}
+
+impl<R: Role> fmt::Debug for Session<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("side", &R::SIDE).field("peer", &self.peer().name).finish()
+    }
+}
+
+impl<R: Role> Session<R> {
+    pub(crate) fn new(
+        link: Link,
+        process: Option<Process>,
+        config: Config,
+        peer: PeerInfo,
+        handler: Box<dyn Handler>,
+    ) -> Self {
+        let shared = Shared::new(R::SIDE, link, process, &config, peer, handler);
+        Self { owner: Arc::new(Owner(Arc::new(shared))), role: PhantomData }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.owner.0
+    }
+
+    /// What is known of the peer.
+    pub fn peer(&self) -> &PeerInfo {
+        self.shared().peer()
+    }
+
+    /// The number that tells the sessions of a host apart.
+    pub fn nonce(&self) -> u64 {
+        self.shared().state().link.nonce()
+    }
+
+    /// The id of the peer's process, if this side started it.
+    pub fn process_id(&self) -> Option<u32> {
+        self.shared().process().map(|process| process.lock().id())
+    }
+
+    /// Calls the peer and waits for its reply, serving its calls meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`]: each says by its variant whether the call may have been run.
+    pub fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
+        self.start(method, body, options)?.wait()
+    }
+
+    /// Sends a request and does not wait for the reply, though for room if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::call`].
+    pub fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
+        self.shared().start(request(method, body, options), options)
+    }
+
+    /// Sends a request if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::WouldBlock`] when there is none; else as [`Session::call`].
+    pub fn try_start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
+        self.shared().try_start(method, body, options)
+    }
+
+    /// Serves the peer's calls on this thread until the session ends; says why it has.
+    pub fn serve(&self) -> Arc<SessionEnd> {
+        let shared = self.shared();
+        loop {
+            let end = shared.wait(Purpose::Serve, &mut Patience::endless(), |state| state.machine.end().cloned());
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    /// Serves the peer's calls on this thread for so long; says why the session has ended, if it has.
+    pub fn serve_for(&self, time: Duration) -> Option<Arc<SessionEnd>> {
+        self.shared().wait(Purpose::Serve, &mut Patience::new(time), |state| state.machine.end().cloned())
+    }
+
+    /// Says that this side makes progress. Handling frames says so by itself; a handler that computes for longer than
+    /// the peer's liveness timeout says it with this.
+    pub fn heartbeat(&self) {
+        self.shared().state().link.beat();
+    }
+
+    /// How the peer is.
+    pub fn peer_state(&self) -> PeerState {
+        self.shared().peer_state()
+    }
+
+    /// Whether the peer is there and, as far as it owes that, makes progress.
+    pub fn is_peer_alive(&self) -> bool {
+        matches!(self.peer_state(), PeerState::Alive | PeerState::Dormant)
+    }
+
+    /// Why the session has ended, if it has.
+    pub fn end(&self) -> Option<Arc<SessionEnd>> {
+        self.shared().state().machine.end().cloned()
+    }
+
+    /// Tells the peer to open no more calls; those in flight go on.
+    pub fn go_away(&self, reason: &Status) {
+        let mut state = self.shared().state();
+        let State { machine, link, .. } = &mut *state;
+        machine.go_away(reason, link);
+        self.shared().leave(state);
+    }
+
+    /// Ends the session: the peer is told why, and calls in flight end on both sides.
+    pub fn close(&self, reason: &Status) {
+        self.shared().close(reason);
+    }
+
+    /// Waits until the peer's process has ended, kills it when the time is over, and says how it ended; `None` when this
+    /// side did not start it.
+    pub fn reap(&self, patience: Duration) -> Option<ExitStatus> {
+        let mut process = self.shared().process()?.lock();
+        process.wait(patience).or_else(|| process.kill())
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> SessionStats {
+        let mut state = self.shared().state();
+        let (calls_in_flight, served_in_flight) = state.machine.in_flight();
+        let (inbound_bytes, outbound_bytes) = state.machine.bytes();
+        SessionStats {
+            link: state.link.stats(),
+            calls_in_flight,
+            served_in_flight,
+            inbound_bytes,
+            outbound_bytes,
+            // A fault here is found again by whoever drains the ring.
+            slots_free: state.link.free_slots().unwrap_or(0),
+            runs_held: state.link.held_runs(),
+            faults: state.machine.faults(),
+        }
+    }
+}
+
+impl Session<PeerA> {
+    /// Calls `initialize` (2000) or `shutdown` (2002) of a plugin, on channel 0, one at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::call`].
+    pub fn call_lifecycle(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
+        let request = Request { lifecycle: true, ..request(method, body, options) };
+        self.shared().start(request, options)?.wait()
+    }
+}

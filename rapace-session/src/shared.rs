@@ -1,0 +1,437 @@
+//! How threads wait on a session.
+//!
+//! One thread at a time leads: it drains the ring, first looking at it without the lock, then asleep on the socket. The
+//! others follow: they are woken when what they wait for has come, when the leader leaves, or when a call of the peer has
+//! come that the leader may not run (SPEC C6).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+use rapace_core::Side;
+use rapace_core::link::{Link, Pulse, Watch};
+use rapace_core::sleep::Interest;
+use rapace_core::socket::{Readiness, Socket};
+use rapace_core::wait::look;
+
+use crate::calls::{CallKey, Reply};
+use crate::config::Config;
+use crate::error::CallError;
+use crate::handler::{Handler, IncomingCall, depth};
+use crate::handshake::EXIT_PATIENCE;
+use crate::hello::PeerInfo;
+use crate::limits::Timeouts;
+use crate::liveness::{Liveness, PeerState};
+use crate::machine::{Machine, Request, Unsent};
+use crate::metadata::Metadata;
+use crate::parker::Parker;
+use crate::patience::Patience;
+use crate::pending::PendingCall;
+use crate::process::Process;
+use crate::served::ServedKey;
+use crate::session::CallOptions;
+use crate::state::State;
+use crate::status::Status;
+use crate::waiters::Waits;
+
+/// What all handles of a session share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    socket: Arc<Socket>,
+    process: Option<Mutex<Process>>,
+    /// A watch on the process that needs no lock.
+    pidfd: Option<OwnedFd>,
+    handler: Box<dyn Handler>,
+    timeouts: Timeouts,
+    peer: PeerInfo,
+}
+
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// The reply to a call.
+    Reply(CallKey),
+    /// Room to send.
+    Room,
+    /// Calls of the peer.
+    Serve,
+}
+
+impl Purpose {
+    fn wants_room(self) -> bool {
+        matches!(self, Self::Room)
+    }
+}
+
+/// A strategy without end looks for so long between two looks at the socket.
+const SPIN_SLICE: Duration = Duration::from_millis(10);
+
+impl Shared {
+    pub(crate) fn new(
+        side: Side,
+        link: Link,
+        process: Option<Process>,
+        config: &Config,
+        peer: PeerInfo,
+        handler: Box<dyn Handler>,
+    ) -> Self {
+        let socket = Arc::clone(link.socket());
+        let machine = Machine::new(side, config.limits, peer.clone(), config.faults);
+        let liveness = Liveness::new(config.timeouts.liveness, Instant::now());
+        let mut state = State::new(link, machine, config.wait, liveness);
+        state.link.set_pulse(Pulse::Dormant);
+        Self {
+            state: Mutex::new(state),
+            socket,
+            // Without a second descriptor the socket's end has to do.
+            pidfd: process.as_ref().and_then(|process| process.as_fd().try_clone_to_owned().ok()),
+            process: process.map(Mutex::new),
+            handler,
+            timeouts: config.timeouts,
+            peer,
+        }
+    }
+
+    /// The state, under its lock. [`Shared::leave`] is due behind every change.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The peer's process, if this side started it.
+    pub(crate) fn process(&self) -> Option<&Mutex<Process>> {
+        self.process.as_ref()
+    }
+
+    pub(crate) fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    /// Leaves the lock and wakes whoever is to be woken.
+    pub(crate) fn leave(&self, mut state: MutexGuard<'_, State>) {
+        let wakes = state.settle();
+        drop(state);
+        wakes.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    fn relock<'a>(&'a self, state: MutexGuard<'a, State>, between: impl FnOnce()) -> MutexGuard<'a, State> {
+        self.leave(state);
+        between();
+        self.state()
+    }
+
+    /// A call from within a handler of this depth.
+    pub(crate) fn call_at(
+        self: &Arc<Self>,
+        depth: u8,
+        method: u32,
+        body: &[u8],
+        options: &CallOptions,
+    ) -> Result<Reply, CallError> {
+        self.start(Request { depth: u32::from(depth) + 1, ..request(method, body, options) }, options)?.wait()
+    }
+
+    fn patience(&self, options: &CallOptions) -> Patience {
+        match options.deadline {
+            Some(deadline) => Patience::new(deadline).started(),
+            None => Patience::new(self.timeouts.call),
+        }
+    }
+
+    fn pending(self: &Arc<Self>, key: CallKey, patience: Patience) -> PendingCall {
+        PendingCall::new(Arc::clone(self), key, patience)
+    }
+
+    pub(crate) fn try_start(
+        self: &Arc<Self>,
+        method: u32,
+        body: &[u8],
+        options: &CallOptions,
+    ) -> Result<PendingCall, CallError> {
+        let patience = self.patience(options);
+        let mut state = self.state();
+        let opened = state.open(&request(method, body, options));
+        self.leave(state);
+        match opened {
+            Ok(key) => Ok(self.pending(key, patience)),
+            Err(Unsent::Full) => Err(CallError::WouldBlock),
+            Err(Unsent::Failed(error)) => Err(error),
+        }
+    }
+
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        mut request: Request<'_>,
+        options: &CallOptions,
+    ) -> Result<PendingCall, CallError> {
+        let mut patience = self.patience(options);
+        let mut state = self.state();
+        let first = state.open(&request);
+        self.leave(state);
+        let opened = match first {
+            Err(Unsent::Full) => self.wait(Purpose::Room, &mut patience.clone(), |state| {
+                if request.time_left.is_some() {
+                    request.time_left = patience.left();
+                }
+                match state.open(&request) {
+                    Err(Unsent::Full) => None,
+                    opened => Some(opened),
+                }
+            }),
+            opened => Some(opened),
+        };
+        match opened {
+            Some(Ok(key)) => Ok(self.pending(key, patience)),
+            Some(Err(Unsent::Failed(error))) => Err(error),
+            Some(Err(Unsent::Full)) | None => Err(CallError::DeadlineExceeded { waited: patience.time() }),
+        }
+    }
+
+    /// Sends the final message of a call of the peer.
+    pub(crate) fn finish(&self, key: ServedKey, result: Result<&[u8], &Status>, metadata: &Metadata) {
+        let mut state = self.state();
+        let State { machine, link, .. } = &mut *state;
+        machine.finish(key, result, metadata, link);
+        state.flush();
+        self.leave(state);
+    }
+
+    /// Waits until `attempt` gives something, or the patience is over. Frames are handled and calls are served meanwhile.
+    pub(crate) fn wait<T>(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        patience: &mut Patience,
+        mut attempt: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let below = depth();
+        let mut leads = false;
+        // Whether this thread has looked in vain since it last did something, and whether it has waited at all.
+        let mut spun = false;
+        let mut waited = false;
+        let mut state = self.state();
+        let found = loop {
+            if leads || !state.leading {
+                state.pump();
+            }
+            if let Some(found) = attempt(&mut state) {
+                break Some(found);
+            }
+            if let Some(arrived) = state.machine.next_arrived(below) {
+                if std::mem::take(&mut leads) {
+                    state.resign();
+                }
+                spun = false;
+                state.running += 1;
+                state.link.set_pulse(Pulse::Active);
+                state = self.relock(state, || IncomingCall::new(Arc::clone(self), arrived).run(&*self.handler));
+                state.running -= 1;
+                if state.running == 0 && !state.leading {
+                    state.link.set_pulse(Pulse::Dormant);
+                }
+                continue;
+            }
+            // The clock is read only by who has waited: a call that is answered at once does without.
+            if waited && patience.left().is_some_and(|left| left.is_zero()) {
+                break None;
+            }
+            if state.leading && !leads {
+                state = self.follow(state, purpose, patience, below);
+                (spun, waited) = (false, true);
+                continue;
+            }
+            if !leads {
+                leads = true;
+                state.lead();
+            }
+            state.share_work();
+            (state, spun) =
+                if spun { (self.sleep(state, purpose, patience), false) } else { self.spin(state, purpose) };
+            waited = true;
+        };
+        if leads {
+            state.resign();
+        }
+        self.leave(state);
+        found
+    }
+
+    /// Looks for the next frame without the lock; says whether that was in vain.
+    fn spin<'a>(&'a self, mut state: MutexGuard<'a, State>, purpose: Purpose) -> (MutexGuard<'a, State>, bool) {
+        let interest = state.interest(purpose.wants_room());
+        let watch = match state.link.watch(interest) {
+            Ok(watch) => watch,
+            Err(fault) => {
+                state.fault(fault);
+                return (state, false);
+            }
+        };
+        let budget = state.spinner(purpose).budget();
+        let mut came = false;
+        state = self.relock(state, || came = spin_on(&watch, budget.unwrap_or(SPIN_SLICE)));
+        if came {
+            state.spinner(purpose).paid();
+        }
+        if budget.is_some() {
+            return (state, !came);
+        }
+        // This strategy never sleeps: it looks at the socket now and then.
+        if !came {
+            state.link.beat();
+            state = self.look_at_socket(state, Some(Duration::ZERO));
+        }
+        (state, !came)
+    }
+
+    /// Sleeps until the peer rings, the patience is over, or it is time to look whether the peer still lives.
+    fn sleep<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        purpose: Purpose,
+        patience: &mut Patience,
+    ) -> MutexGuard<'a, State> {
+        if state.spinner(purpose).budget().is_none() {
+            return state;
+        }
+        state.calibrate();
+        let interest = state.interest(purpose.wants_room());
+        state.link.arm(interest);
+        state.link.set_pulse(Pulse::Dormant);
+        match state.link.watch(interest) {
+            Ok(watch) if watch.came() => {}
+            Ok(_) => {
+                let start = Instant::now();
+                let mut timeout = patience.left();
+                if state.machine.in_flight().0 > 0 {
+                    // Somebody depends on the peer, so its silence is noted when it begins.
+                    let _ = state.judge(start);
+                    let look = state.liveness.next_look();
+                    timeout = Some(timeout.map_or(look, |left| left.min(look)));
+                }
+                state = self.look_at_socket(state, timeout);
+                state.spinner(purpose).slept(start.elapsed());
+            }
+            Err(fault) => state.fault(fault),
+        }
+        state.link.disarm();
+        state.link.set_pulse(Pulse::Active);
+        state
+    }
+
+    /// Waits on the socket, without the lock, and reads it.
+    fn look_at_socket<'a>(&'a self, state: MutexGuard<'a, State>, timeout: Option<Duration>) -> MutexGuard<'a, State> {
+        let mut ready = Ok(Readiness::default());
+        let mut exit = None;
+        let mut state = self.relock(state, || {
+            ready = self.socket.wait(self.pidfd(), timeout);
+            if ready.as_ref().is_ok_and(|ready| ready.hangup || ready.process) {
+                exit = self.exit(EXIT_PATIENCE);
+            }
+        });
+        match ready {
+            Ok(ready) => {
+                let ended = ready.socket && state.read_socket();
+                if ended || ready.hangup || ready.process {
+                    state.peer_gone(exit);
+                }
+            }
+            // Nothing that the peer can cause: the descriptor is ours. Without it there is no session.
+            Err(error) => {
+                tracing::error!(%error, "cannot wait on the session's socket");
+                state.peer_gone(None);
+            }
+        }
+        state
+    }
+
+    /// Waits for the leader to wake this thread.
+    fn follow<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        purpose: Purpose,
+        patience: &mut Patience,
+        below: u8,
+    ) -> MutexGuard<'a, State> {
+        let parker = Parker::current();
+        if let Purpose::Reply(key) = purpose {
+            state.machine.set_waker(key, parker.waker());
+        }
+        let waits = Waits { serves_below: Some(below), wants_room: purpose.wants_room(), leads: true };
+        if purpose.wants_room() && state.link.is_armed() {
+            // The leader sleeps, and perhaps not for room: what came before the peer knew must be seen now.
+            state.link.arm(Interest::FramesAndRoom);
+            match state.link.watch(Interest::FramesAndRoom) {
+                Ok(watch) if watch.came() => return state,
+                Ok(_) => {}
+                Err(fault) => {
+                    state.fault(fault);
+                    return state;
+                }
+            }
+        }
+        let id = state.waiters.add(parker.waker(), waits);
+        let spin = state.spinner(purpose).budget().unwrap_or(SPIN_SLICE);
+        let left = patience.left();
+        state = self.relock(state, || parker.park(spin, left));
+        state.waiters.remove(id);
+        state
+    }
+
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(|fd| fd.as_fd())
+    }
+
+    /// How the process ended, if it has, or does so within the time.
+    fn exit(&self, patience: Duration) -> Option<ExitStatus> {
+        self.process.as_ref().and_then(|process| process.lock().wait(patience))
+    }
+
+    pub(crate) fn peer_state(&self) -> PeerState {
+        let mut state = self.state();
+        if state.machine.end().is_none() && !state.leading {
+            // Nobody looks at the socket at present.
+            state = self.look_at_socket(state, Some(Duration::ZERO));
+        }
+        let judged = state.judge(Instant::now());
+        self.leave(state);
+        match judged {
+            PeerState::Gone { .. } => PeerState::Gone { exit: self.exit(Duration::ZERO) },
+            other => other,
+        }
+    }
+
+    pub(crate) fn close(&self, reason: &Status) {
+        let mut state = self.state();
+        let State { machine, link, .. } = &mut *state;
+        machine.close(reason, link);
+        self.leave(state);
+    }
+}
+
+/// A request from wherever this thread is.
+pub(crate) fn request<'a>(method: u32, body: &'a [u8], options: &'a CallOptions) -> Request<'a> {
+    Request {
+        method,
+        body,
+        metadata: &options.metadata,
+        time_left: options.deadline,
+        depth: u32::from(depth()) + 1,
+        lifecycle: false,
+    }
+}
+
+fn spin_on(watch: &Watch, budget: Duration) -> bool {
+    if budget.is_zero() {
+        return watch.came();
+    }
+    if look(|| watch.came()) {
+        return true;
+    }
+    let start = Instant::now();
+    while start.elapsed() < budget {
+        if look(|| watch.came()) {
+            return true;
+        }
+    }
+    false
+}

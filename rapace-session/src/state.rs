@@ -1,0 +1,226 @@
+//! What a session keeps under its lock: the link, the protocol, and who waits.
+
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use rapace_core::PeerFault;
+use rapace_core::link::{Link, Pulse};
+use rapace_core::sleep::Interest;
+use rapace_core::wait::{Calibration, Spinner, WaitStrategy};
+
+use crate::calls::CallKey;
+use crate::error::SessionEnd;
+use crate::liveness::{Liveness, PeerState};
+use crate::machine::{Machine, Request, Unsent};
+use crate::shared::Purpose;
+use crate::waiters::Waiters;
+
+/// The state of a session.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) link: Link,
+    pub(crate) machine: Machine,
+    pub(crate) waiters: Waiters,
+    /// Somebody drains the ring: a leader. Nobody else takes frames meanwhile.
+    pub(crate) leading: bool,
+    /// Handlers that run on threads of this session.
+    pub(crate) running: u32,
+    strategy: WaitStrategy,
+    reply_spinner: Spinner,
+    work_spinner: Spinner,
+    pub(crate) liveness: Liveness,
+    bells_sent: u64,
+    room: (u64, u64),
+    settled: bool,
+}
+
+/// Frames that are taken before others have their turn at the lock.
+const FRAMES_PER_PUMP: u32 = 256;
+
+impl State {
+    pub(crate) fn new(link: Link, machine: Machine, strategy: WaitStrategy, liveness: Liveness) -> Self {
+        let calibration = match strategy {
+            WaitStrategy::Adaptive => Calibration::of_this_machine(),
+            _ => Calibration { budget: Duration::ZERO },
+        };
+        Self {
+            link,
+            machine,
+            waiters: Waiters::default(),
+            leading: false,
+            running: 0,
+            strategy,
+            reply_spinner: Spinner::new(strategy, calibration),
+            work_spinner: Spinner::new(strategy, calibration),
+            liveness,
+            bells_sent: 0,
+            room: (0, 0),
+            settled: false,
+        }
+    }
+
+    /// Sends a request.
+    pub(crate) fn open(&mut self, request: &Request<'_>) -> Result<CallKey, Unsent> {
+        let opened = self.machine.open(request, &mut self.link);
+        self.flush();
+        opened
+    }
+
+    /// What is known of whether looking pays, for a wait of this purpose.
+    pub(crate) fn spinner(&mut self, purpose: Purpose) -> &mut Spinner {
+        match purpose {
+            Purpose::Reply(_) | Purpose::Room => &mut self.reply_spinner,
+            Purpose::Serve => &mut self.work_spinner,
+        }
+    }
+
+    /// Takes what frames there are, and sends what has waited for room.
+    pub(crate) fn pump(&mut self) {
+        let mut frames = 0;
+        while self.machine.end().is_none() && frames < FRAMES_PER_PUMP {
+            match self.link.receive() {
+                Ok(Some(frame)) => {
+                    self.machine.handle(frame, &mut self.link, Instant::now);
+                    frames += 1;
+                }
+                Ok(None) => break,
+                Err(fault) => self.machine.fault(fault.into()),
+            }
+        }
+        if frames > 0 {
+            self.link.beat();
+        }
+        if self.wants_room() {
+            self.use_room();
+        }
+        self.flush();
+    }
+
+    /// Whether anybody waits for room.
+    pub(crate) fn wants_room(&self) -> bool {
+        self.machine.wants_room() || self.waiters.want_room()
+    }
+
+    /// What a sleeper is to be woken for.
+    pub(crate) fn interest(&self, waiter_wants_room: bool) -> Interest {
+        if waiter_wants_room || self.wants_room() { Interest::FramesAndRoom } else { Interest::Frames }
+    }
+
+    fn use_room(&mut self) {
+        let news = self.link.room().and_then(|room| {
+            let news = room != self.room;
+            self.room = room;
+            if news {
+                self.machine.flush_outbox(&mut self.link)?;
+            }
+            Ok(news)
+        });
+        match news {
+            Ok(true) => self.waiters.wake_for_room(self.machine.wakes()),
+            Ok(false) => {}
+            Err(fault) => self.machine.fault(fault.into()),
+        }
+    }
+
+    /// Rings the peer if there is something for it and it sleeps.
+    pub(crate) fn flush(&mut self) {
+        self.link.flush();
+        let bells = self.link.stats().bells_sent;
+        if bells != self.bells_sent {
+            self.bells_sent = bells;
+            match self.link.peer_pulse() {
+                Ok((_, heartbeat)) => self.liveness.rung(heartbeat, Instant::now()),
+                Err(fault) => self.machine.fault(fault.into()),
+            }
+        }
+    }
+
+    /// Somebody attends to the session now.
+    pub(crate) fn lead(&mut self) {
+        self.leading = true;
+        self.link.disarm();
+        self.link.set_pulse(Pulse::Active);
+    }
+
+    /// The leader leaves the ring to another one.
+    pub(crate) fn resign(&mut self) {
+        self.leading = false;
+        let followed = self.waiters.wake_leader(self.machine.wakes());
+        if !followed && self.running == 0 {
+            self.link.set_pulse(Pulse::Dormant);
+        }
+    }
+
+    /// Somebody is woken for the calls that wait for a handler.
+    pub(crate) fn share_work(&mut self) {
+        let machine = &mut self.machine;
+        let mut wakes = std::mem::take(machine.wakes());
+        self.waiters.wake_server(&mut wakes, |below| machine.has_arrived(below));
+        *machine.wakes() = wakes;
+    }
+
+    /// How the peer is, as far as its memory tells.
+    pub(crate) fn judge(&mut self, now: Instant) -> PeerState {
+        if self.machine.end().is_some() {
+            return PeerState::Gone { exit: None };
+        }
+        match self.link.peer_pulse() {
+            Ok((Pulse::Closed, _)) => PeerState::Gone { exit: None },
+            Ok((pulse, heartbeat)) => self.liveness.judge(pulse, heartbeat, now),
+            Err(fault) => {
+                self.machine.fault(fault.into());
+                PeerState::Gone { exit: None }
+            }
+        }
+    }
+
+    /// Reads the socket; says whether the peer is gone.
+    pub(crate) fn read_socket(&mut self) -> bool {
+        match self.link.read_socket() {
+            Ok(news) => {
+                if news.ended || news.refusal.is_some() {
+                    return true;
+                }
+                self.link.beat();
+                false
+            }
+            Err(fault) => {
+                self.machine.fault(fault.into());
+                false
+            }
+        }
+    }
+
+    /// The peer is gone. What it has sent before counts.
+    pub(crate) fn peer_gone(&mut self, exit: Option<std::process::ExitStatus>) {
+        self.pump();
+        self.machine.end_with(SessionEnd::PeerGone(exit));
+    }
+
+    /// To be called before the lock is left: gives who is to be woken, and sees to the end of the session, once.
+    pub(crate) fn settle(&mut self) -> Vec<Waker> {
+        if self.machine.end().is_some() && !self.settled {
+            self.settled = true;
+            self.waiters.wake_all(self.machine.wakes());
+            self.link.flush();
+            self.link.set_pulse(Pulse::Closed);
+            self.link.socket().shutdown();
+        }
+        std::mem::take(self.machine.wakes())
+    }
+
+    /// A fault that was found while looking.
+    pub(crate) fn fault(&mut self, fault: PeerFault) {
+        self.machine.fault(fault.into());
+    }
+
+    /// The budget was measured anew.
+    pub(crate) fn calibrate(&mut self) {
+        if self.strategy != WaitStrategy::Adaptive {
+            return;
+        }
+        let calibration = Calibration::of_this_machine();
+        self.reply_spinner.calibrate(calibration);
+        self.work_spinner.calibrate(calibration);
+    }
+}

@@ -1,0 +1,132 @@
+//! Calls between two ends in one process: the protocol with real memory and sockets, without processes.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rapace_core::socket::Socket;
+use rapace_session::{
+    CallError, CallOptions, Code, Config, Handler, Handshake, IncomingCall, NoService, PeerA, PeerB, Session,
+    SessionEnd, Status,
+};
+
+fn pair_with(config: Config, a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
+    let (a, b) = Socket::pair().unwrap();
+    let b_config = config.clone();
+    let plugin = thread::spawn(move || Handshake::<PeerB>::accept(b, b_config).unwrap().finish(b_handler).unwrap());
+    let host = Handshake::<PeerA>::offer(a, None, config).unwrap().finish(a_handler).unwrap();
+    (host, plugin.join().unwrap())
+}
+
+fn pair(a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
+    pair_with(Config::new("test", "1"), a_handler, b_handler)
+}
+
+fn echo(call: IncomingCall) {
+    let body = call.body().to_vec();
+    call.reply(&body);
+}
+
+#[test]
+fn a_call_gets_its_reply() {
+    let (host, plugin) = pair(NoService, echo);
+    let server = thread::spawn(move || plugin.serve());
+    for bytes in [0usize, 1, 24, 25, 4096, 4097, 100_000, 509 * 4096, 3 << 20, 16 << 20] {
+        let body: Vec<u8> = (0..=250u8).cycle().take(bytes).collect();
+        let reply = host.call(1, &body, &CallOptions::new()).unwrap();
+        assert!(reply.body == body[..], "{bytes} bytes");
+    }
+    let stats = host.stats();
+    assert_eq!((stats.calls_in_flight, stats.inbound_bytes, stats.outbound_bytes), (0, 0, 0));
+    assert_eq!(stats.runs_held, 0);
+    drop(host);
+    assert!(matches!(&*server.join().unwrap(), SessionEnd::PeerClosed(_)));
+}
+
+#[test]
+fn an_error_is_a_status() {
+    let (host, plugin) = pair(NoService, |call: IncomingCall| call.fail(Status::new(Code::NotFound, "no such key")));
+    let server = thread::spawn(move || plugin.serve());
+    let error = host.call(1, b"", &CallOptions::new()).unwrap_err();
+    assert_eq!(error, CallError::Status(Status::new(Code::NotFound, "no such key")));
+    drop(host);
+    server.join().unwrap();
+}
+
+#[test]
+fn many_threads_call_both_ways_at_once() {
+    let (host, plugin) = pair(echo, echo);
+    thread::scope(|scope| {
+        let (host, plugin) = (&host, &plugin);
+        let servers = [scope.spawn(|| host.serve()), scope.spawn(|| plugin.serve())];
+        let callers: Vec<_> = (0..4u32)
+            .flat_map(|thread| {
+                let here = scope.spawn(move || {
+                    for round in 0..500u32 {
+                        let body = [thread.to_le_bytes(), round.to_le_bytes()].concat();
+                        assert!(host.call(1, &body, &CallOptions::new()).unwrap().body == body[..]);
+                    }
+                });
+                let there = scope.spawn(move || {
+                    for round in 0..500u32 {
+                        let body = vec![round.to_le_bytes()[0]; 5000];
+                        assert!(plugin.call(1, &body, &CallOptions::new()).unwrap().body == body[..]);
+                    }
+                });
+                [here, there]
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        host.close(&Status::new(Code::Unavailable, "done"));
+        servers.into_iter().for_each(|server| drop(server.join().unwrap()));
+    });
+}
+
+#[test]
+fn an_idle_call_meets_its_deadline() {
+    let (host, _plugin) = pair(NoService, echo);
+    let options = CallOptions::new().deadline(Duration::from_millis(50));
+    let error = host.call(1, b"", &options).unwrap_err();
+    assert_eq!(error, CallError::DeadlineExceeded { waited: Duration::from_millis(50) });
+}
+
+#[test]
+fn nested_calls_come_back_through_all_depths() {
+    let slot: Arc<parking_lot::Mutex<Option<Session<PeerB>>>> = Arc::default();
+    let calls = Arc::new(AtomicU32::new(0));
+    let in_plugin = Arc::clone(&slot);
+    let host_slot: Arc<parking_lot::Mutex<Option<Session<PeerA>>>> = Arc::default();
+    let in_host = Arc::clone(&host_slot);
+    let counted = Arc::clone(&calls);
+    let host_handler = move |call: IncomingCall| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let host = in_host.lock().clone().unwrap();
+        let result = host.call(1, call.body(), &CallOptions::new());
+        answer(call, result);
+    };
+    let plugin_handler = move |call: IncomingCall| {
+        let plugin = in_plugin.lock().clone().unwrap();
+        let result = plugin.call(1, call.body(), &CallOptions::new());
+        answer(call, result);
+    };
+    let (host, plugin) = pair(host_handler, plugin_handler);
+    *slot.lock() = Some(plugin.clone());
+    *host_slot.lock() = Some(host.clone());
+    let server = thread::spawn(move || plugin.serve());
+    let error = host.call(1, b"down", &CallOptions::new()).unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert_eq!(calls.load(Ordering::Relaxed), 8);
+    host.close(&Status::new(Code::Unavailable, "done"));
+    slot.lock().take();
+    host_slot.lock().take();
+    server.join().unwrap();
+}
+
+fn answer(call: IncomingCall, result: Result<rapace_session::Reply, CallError>) {
+    match result {
+        Ok(reply) => call.reply(&reply.body),
+        Err(error) => call.fail(Status::new(error.code(), error.to_string())),
+    }
+}
