@@ -96,6 +96,8 @@ pub struct SocketNews {
     pub ended: bool,
     /// The peer refused the offer.
     pub refusal: Option<Refusal>,
+    /// There may be more to read.
+    pub more: bool,
 }
 
 /// One peer's end of a session's memory and socket.
@@ -375,7 +377,7 @@ impl Link {
         if self.stats.bells_received > self.sleeper.sleeps() {
             return Err(PeerFault::Bells { found: self.stats.bells_received, bound: self.sleeper.sleeps() });
         }
-        Ok(SocketNews { ended: drained.ended, refusal: drained.refusal })
+        Ok(SocketNews { ended: drained.ended, refusal: drained.refusal, more: drained.more })
     }
 
     /// Says how this peer is.

@@ -109,30 +109,15 @@ impl RegistryBuilder {
     /// When a name, an id or a schema is not allowed, when two things have one name or one id, or
     /// when the whole is larger than [`RegistryLimits`] allow.
     pub fn build(self) -> Result<Registry, BuildError> {
-        let methods = self
-            .services
-            .iter()
-            .map(|service| service.methods.len())
-            .sum();
-        at_most(
-            "services",
-            self.services.len(),
-            RegistryLimits::SERVICES_MAX,
-        )?;
+        let methods = self.services.iter().map(|service| service.methods.len()).sum();
+        at_most("services", self.services.len(), RegistryLimits::SERVICES_MAX)?;
         at_most("methods", methods, RegistryLimits::METHODS_MAX)?;
         let mut nodes = 0;
-        let services = self
-            .services
-            .into_iter()
-            .map(|service| service.build(&mut nodes));
+        let services = self.services.into_iter().map(|service| service.build(&mut nodes));
         let services = services.collect::<Result<_, _>>()?;
         at_most("schema nodes", nodes, RegistryLimits::NODES_MAX)?;
         let registry = Registry::assemble(services)?;
-        at_most(
-            "bytes",
-            registry.to_bytes().len(),
-            RegistryLimits::BYTES_MAX,
-        )?;
+        at_most("bytes", registry.to_bytes().len(), RegistryLimits::BYTES_MAX)?;
         Ok(registry)
     }
 }
@@ -140,38 +125,21 @@ impl RegistryBuilder {
 impl ServiceBuilder {
     pub(crate) fn new(name: String, version: Version, provider: Provider) -> Self {
         let methods = Vec::new();
-        Self {
-            name,
-            version,
-            provider,
-            methods,
-        }
+        Self { name, version, provider, methods }
     }
 
     /// Adds a method with one argument and one result.
-    pub fn unary<A: Schema + ?Sized, R: Schema + ?Sized>(
-        self,
-        name: impl Into<String>,
-        id: u32,
-    ) -> Self {
+    pub fn unary<A: Schema + ?Sized, R: Schema + ?Sized>(self, name: impl Into<String>, id: u32) -> Self {
         self.method::<A, R>(name, Some(id), MethodKind::Unary)
     }
 
     /// Adds a method with a stream of arguments and one result.
-    pub fn client_streaming<A: Schema + ?Sized, R: Schema + ?Sized>(
-        self,
-        name: impl Into<String>,
-        id: u32,
-    ) -> Self {
+    pub fn client_streaming<A: Schema + ?Sized, R: Schema + ?Sized>(self, name: impl Into<String>, id: u32) -> Self {
         self.method::<A, R>(name, Some(id), MethodKind::ClientStreaming)
     }
 
     /// Adds a method with one argument and a stream of results.
-    pub fn server_streaming<A: Schema + ?Sized, R: Schema + ?Sized>(
-        self,
-        name: impl Into<String>,
-        id: u32,
-    ) -> Self {
+    pub fn server_streaming<A: Schema + ?Sized, R: Schema + ?Sized>(self, name: impl Into<String>, id: u32) -> Self {
         self.method::<A, R>(name, Some(id), MethodKind::ServerStreaming)
     }
 
@@ -205,13 +173,7 @@ impl ServiceBuilder {
         result: OwnedNamedType,
     ) -> Self {
         let name = name.into();
-        self.methods.push(Draft {
-            name,
-            id,
-            kind,
-            argument,
-            result,
-        });
+        self.methods.push(Draft { name, id, kind, argument, result });
         self
     }
 
@@ -239,12 +201,7 @@ impl ServiceBuilder {
                 reason,
             })?);
         }
-        Ok(Service::assemble(
-            self.name,
-            self.version,
-            self.provider,
-            methods,
-        )?)
+        Ok(Service::assemble(self.name, self.version, self.provider, methods)?)
     }
 }
 
@@ -258,14 +215,7 @@ impl Draft {
         *nodes += measure(&self.argument)? + measure(&self.result)?;
         let types = encode::types(self.kind, &self.argument, &self.result);
         let hash = MethodHash::of(&types);
-        Ok(Method::new(
-            self.name,
-            id,
-            self.kind,
-            self.argument,
-            self.result,
-            hash,
-        ))
+        Ok(Method::new(self.name, id, self.kind, self.argument, self.result, hash))
     }
 }
 

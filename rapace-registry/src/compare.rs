@@ -49,9 +49,7 @@ impl Comparison {
 
     /// The differences over which the peers cannot call each other.
     pub fn incompatibilities(&self) -> impl Iterator<Item = &Difference> {
-        self.differences
-            .iter()
-            .filter(|difference| difference.is_incompatible())
+        self.differences.iter().filter(|difference| difference.is_incompatible())
     }
 
     /// Whether the peers can call each other.
@@ -68,11 +66,7 @@ impl fmt::Display for Comparison {
         }
         for (index, difference) in self.differences.iter().enumerate() {
             let gap = if index == 0 { "" } else { "\n" };
-            let end = if difference.is_incompatible() {
-                ""
-            } else {
-                " (compatible)"
-            };
+            let end = if difference.is_incompatible() { "" } else { " (compatible)" };
             write!(f, "{gap}{difference}{end}")?;
         }
         Ok(())
@@ -107,26 +101,14 @@ fn compare_services(ours: &Service, theirs: &Service, out: &mut Vec<Difference>)
 
 fn compare_methods(service: &str, ours: &Method, theirs: &Method, out: &mut Vec<Difference>) {
     let names = || (service.to_owned(), ours.name().to_owned());
-    let ids = Pair {
-        ours: ours.id(),
-        theirs: theirs.id(),
-    };
+    let ids = Pair { ours: ours.id(), theirs: theirs.id() };
     if ids.ours != ids.theirs {
         let (service, method) = names();
-        out.push(Difference::Id {
-            service,
-            method,
-            ids,
-        });
+        out.push(Difference::Id { service, method, ids });
     }
     if let Some(kinds) = unequal(ours.kind(), theirs.kind()) {
         let (service, method) = names();
-        out.push(Difference::Kind {
-            service,
-            method,
-            ids,
-            kinds,
-        });
+        out.push(Difference::Kind { service, method, ids, kinds });
     }
     let arguments = (Role::Argument, ours.argument(), theirs.argument());
     let results = (Role::Result, ours.result(), theirs.result());
@@ -134,13 +116,7 @@ fn compare_methods(service: &str, ours: &Method, theirs: &Method, out: &mut Vec<
         if ours != theirs {
             let changes = TypeChanges::between(ours, theirs);
             let (service, method) = names();
-            out.push(Difference::Type {
-                service,
-                method,
-                ids,
-                role,
-                changes,
-            });
+            out.push(Difference::Type { service, method, ids, role, changes });
         }
     }
 }
@@ -160,19 +136,11 @@ fn shared_ids(ours: &Registry, theirs: &Registry, out: &mut Vec<Difference>) {
         }
     }
     shared.sort_by_key(|(id, _)| *id);
-    out.extend(
-        shared
-            .into_iter()
-            .map(|(id, methods)| Difference::SharedId { id, methods }),
-    );
+    out.extend(shared.into_iter().map(|(id, methods)| Difference::SharedId { id, methods }));
 }
 
 fn only_service(side: Side, service: &Service) -> Difference {
-    Difference::Service {
-        side,
-        service: service.name().to_owned(),
-        version: service.version(),
-    }
+    Difference::Service { side, service: service.name().to_owned(), version: service.version() }
 }
 
 fn both<'a, T>(ours: &'a [T], theirs: &'a [T], name: fn(&T) -> &str) -> BTreeSet<&'a str> {

@@ -33,9 +33,5 @@ pub enum Conflict {
 }
 
 fn origin(id: MethodId) -> &'static str {
-    if id.is_derived() {
-        "derived"
-    } else {
-        "explicit"
-    }
+    if id.is_derived() { "derived" } else { "explicit" }
 }

@@ -113,41 +113,17 @@ impl Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service {
-                side,
-                service,
-                version,
-            } => write!(f, "service {service} v{version}: {side}"),
-            Self::Method {
-                side,
-                service,
-                method,
-                id,
-            } => write!(f, "{service}.{method} ({id}): {side}"),
+            Self::Service { side, service, version } => write!(f, "service {service} v{version}: {side}"),
+            Self::Method { side, service, method, id } => write!(f, "{service}.{method} ({id}): {side}"),
             Self::Version { service, versions } => {
                 write!(f, "service {service}: version {versions}")
             }
             Self::Provider { service, providers } => {
                 write!(f, "service {service}: served by {providers}")
             }
-            Self::Id {
-                service,
-                method,
-                ids,
-            } => write!(f, "{service}.{method}: id {ids}"),
-            Self::Kind {
-                service,
-                method,
-                ids,
-                kinds,
-            } => write!(f, "{service}.{method} ({}): {kinds}", shown(ids)),
-            Self::Type {
-                service,
-                method,
-                ids,
-                role,
-                changes,
-            } => {
+            Self::Id { service, method, ids } => write!(f, "{service}.{method}: id {ids}"),
+            Self::Kind { service, method, ids, kinds } => write!(f, "{service}.{method} ({}): {kinds}", shown(ids)),
+            Self::Type { service, method, ids, role, changes } => {
                 let head = format!("{service}.{method} ({}): {role}", shown(ids));
                 for (index, item) in changes.listed.iter().enumerate() {
                     let gap = if index == 0 { "" } else { "\n" };
@@ -173,9 +149,5 @@ impl fmt::Display for Role {
 }
 
 fn shown(ids: &Pair<MethodId>) -> String {
-    if ids.ours == ids.theirs {
-        ids.ours.to_string()
-    } else {
-        ids.to_string()
-    }
+    if ids.ours == ids.theirs { ids.ours.to_string() } else { ids.to_string() }
 }

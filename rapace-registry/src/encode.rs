@@ -23,30 +23,18 @@ pub(crate) fn registry(services: &[Service]) -> Vec<u8> {
     out = put(out, &services.len());
     for service in services {
         let version = service.version();
-        let head = (
-            service.name(),
-            version.major,
-            version.minor,
-            service.provider().code(),
-        );
+        let head = (service.name(), version.major, version.minor, service.provider().code());
         out = put(out, &(head, service.methods().len()));
         for method in service.methods() {
             out = put(out, &(method.name(), method.id().get()));
-            out = put(
-                out,
-                &(method.kind().code(), method.argument(), method.result()),
-            );
+            out = put(out, &(method.kind().code(), method.argument(), method.result()));
         }
     }
     out
 }
 
 /// The end of a method's entry, which its hash covers.
-pub(crate) fn types(
-    kind: MethodKind,
-    argument: &OwnedNamedType,
-    result: &OwnedNamedType,
-) -> Vec<u8> {
+pub(crate) fn types(kind: MethodKind, argument: &OwnedNamedType, result: &OwnedNamedType) -> Vec<u8> {
     put(Vec::new(), &(kind.code(), argument, result))
 }
 

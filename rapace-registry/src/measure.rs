@@ -108,31 +108,19 @@ mod tests {
         let deepest = (1..64).fold(u8::SCHEMA.into(), |inner, _| deeper(inner));
         assert_eq!(measure(&deepest), Ok(64));
         let (found, limit) = (65, 64);
-        assert_eq!(
-            measure(&deeper(deepest)),
-            Err(SchemaError::Depth { found, limit })
-        );
+        assert_eq!(measure(&deeper(deepest)), Err(SchemaError::Depth { found, limit }));
     }
 
     #[test]
     fn a_variant_is_no_depth_of_its_own() {
         let deeper = |inner| {
-            let (name, ty) = (
-                "V".into(),
-                OwnedDataModelVariant::NewtypeVariant(Box::new(inner)),
-            );
-            named(
-                "E",
-                OwnedDataModelType::Enum(vec![OwnedNamedVariant { name, ty }]),
-            )
+            let (name, ty) = ("V".into(), OwnedDataModelVariant::NewtypeVariant(Box::new(inner)));
+            named("E", OwnedDataModelType::Enum(vec![OwnedNamedVariant { name, ty }]))
         };
         let deepest = (1..64).fold(u8::SCHEMA.into(), |inner, _| deeper(inner));
         assert_eq!(measure(&deepest), Ok(63 * 2 + 1));
         let (found, limit) = (65, 64);
-        assert_eq!(
-            measure(&deeper(deepest)),
-            Err(SchemaError::Depth { found, limit })
-        );
+        assert_eq!(measure(&deeper(deepest)), Err(SchemaError::Depth { found, limit }));
     }
 
     #[test]

@@ -42,12 +42,8 @@ pub struct Method {
 
 impl MethodKind {
     /// All kinds, in the order of their codes on the wire.
-    pub(crate) const ALL: [Self; 4] = [
-        Self::Unary,
-        Self::ClientStreaming,
-        Self::ServerStreaming,
-        Self::BidirectionalStreaming,
-    ];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Unary, Self::ClientStreaming, Self::ServerStreaming, Self::BidirectionalStreaming];
 
     /// Whether the caller sends a stream of arguments.
     #[must_use]
@@ -88,13 +84,7 @@ impl MethodHash {
     /// [`encode::types`](crate::encode::types).
     pub(crate) fn of(types: &[u8]) -> Self {
         let digest = Sha256::digest(types);
-        Self(
-            digest
-                .iter()
-                .take(8)
-                .rev()
-                .fold(0, |hash, byte| hash << 8 | u64::from(*byte)),
-        )
+        Self(digest.iter().take(8).rev().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))
     }
 }
 
@@ -114,14 +104,7 @@ impl Method {
         result: OwnedNamedType,
         hash: MethodHash,
     ) -> Self {
-        Self {
-            name,
-            id,
-            kind,
-            argument,
-            result,
-            hash,
-        }
+        Self { name, id, kind, argument, result, hash }
     }
 
     /// The name, unique in the service.
@@ -185,23 +168,12 @@ mod tests {
     fn a_signature_shows_types_and_streams() {
         let signature = |kind| {
             let (id, hash) = (MethodId::derived("s", "m"), MethodHash::of(&[]));
-            Method::new(
-                "m".into(),
-                id,
-                kind,
-                <()>::SCHEMA.into(),
-                u8::SCHEMA.into(),
-                hash,
-            )
-            .signature()
+            Method::new("m".into(), id, kind, <()>::SCHEMA.into(), u8::SCHEMA.into(), hash).signature()
         };
         assert_eq!(signature(MethodKind::Unary), "m(()) -> u8");
         assert_eq!(signature(MethodKind::ClientStreaming), "m(stream ()) -> u8");
         assert_eq!(signature(MethodKind::ServerStreaming), "m(()) -> stream u8");
-        assert_eq!(
-            signature(MethodKind::BidirectionalStreaming),
-            "m(stream ()) -> stream u8"
-        );
+        assert_eq!(signature(MethodKind::BidirectionalStreaming), "m(stream ()) -> stream u8");
     }
 
     #[test]

@@ -44,10 +44,7 @@ impl MethodId {
     pub const fn explicit(id: u32) -> Result<Self, MethodIdError> {
         match Self::new(id) {
             Some(checked) if !checked.is_derived() => Ok(checked),
-            _ => Err(MethodIdError {
-                found: id,
-                limit: Self::EXPLICIT_MAX,
-            }),
+            _ => Err(MethodIdError { found: id, limit: Self::EXPLICIT_MAX }),
         }
     }
 
@@ -107,10 +104,7 @@ mod tests {
         }
         for found in [0, 1 << 31, u32::MAX] {
             let limit = 0x7fff_ffff;
-            assert_eq!(
-                MethodId::explicit(found),
-                Err(MethodIdError { found, limit })
-            );
+            assert_eq!(MethodId::explicit(found), Err(MethodIdError { found, limit }));
         }
     }
 

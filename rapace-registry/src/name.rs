@@ -37,10 +37,7 @@ pub enum NameError {
 pub(crate) fn check(name: &str) -> Result<(), NameError> {
     let limit = RegistryLimits::NAME_BYTES_MAX;
     if name.is_empty() || name.len() > limit {
-        return Err(NameError::Length {
-            found: name.len(),
-            limit,
-        });
+        return Err(NameError::Length { found: name.len(), limit });
     }
     for (index, found) in name.char_indices() {
         if index == 0 && !found.is_ascii_alphabetic() {

@@ -130,11 +130,7 @@ pub(crate) fn registry(bytes: &[u8]) -> Result<Registry, ParseError> {
     }
     let mut from = Reader::new(bytes);
     header(&mut from)?;
-    let mut parser = Parser {
-        from,
-        schemas: SchemaReader::default(),
-        methods_left: RegistryLimits::METHODS_MAX,
-    };
+    let mut parser = Parser { from, schemas: SchemaReader::default(), methods_left: RegistryLimits::METHODS_MAX };
     let services = parser.services()?;
     let (at, left) = (parser.from.at(), parser.from.left());
     if left > 0 {
@@ -152,9 +148,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn services(&mut self) -> Result<Vec<Service>, ParseError> {
-        let count = self
-            .from
-            .number::<usize>("services", RegistryLimits::SERVICES_MAX as u64)?;
+        let count = self.from.number::<usize>("services", RegistryLimits::SERVICES_MAX as u64)?;
         let mut services: Vec<Service> = Vec::new();
         for _ in 0..count {
             let name = self.name()?;
@@ -175,21 +169,14 @@ impl<'a> Parser<'a> {
         let major = self.from.number("the major version", u16::MAX.into())?;
         let minor = self.from.number("the minor version", u16::MAX.into())?;
         let provider = Provider::ALL[self.from.number::<usize>("the code of a provider", 2)?];
-        let count = self
-            .from
-            .number::<usize>("methods", self.methods_left as u64)?;
+        let count = self.from.number::<usize>("methods", self.methods_left as u64)?;
         self.methods_left -= count;
         let mut methods: Vec<Method> = Vec::new();
         for _ in 0..count {
             let method = self.method(name, methods.last().map(Method::id))?;
             methods.push(method);
         }
-        Ok(Service::assemble(
-            name.to_owned(),
-            Version::new(major, minor),
-            provider,
-            methods,
-        )?)
+        Ok(Service::assemble(name.to_owned(), Version::new(major, minor), provider, methods)?)
     }
 
     fn method(&mut self, service: &str, previous: Option<MethodId>) -> Result<Method, ParseError> {
@@ -207,14 +194,7 @@ impl<'a> Parser<'a> {
         let argument = self.schemas.schema(&mut self.from)?;
         let result = self.schemas.schema(&mut self.from)?;
         let hash = MethodHash::of(self.from.since(start));
-        Ok(Method::new(
-            name.to_owned(),
-            id,
-            kind,
-            argument,
-            result,
-            hash,
-        ))
+        Ok(Method::new(name.to_owned(), id, kind, argument, result, hash))
     }
 
     fn method_id(&mut self, service: &str, method: &str) -> Result<MethodId, ParseError> {

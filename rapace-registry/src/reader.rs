@@ -35,9 +35,7 @@ impl<'a> Reader<'a> {
     /// The next `needed` bytes.
     pub(crate) fn take(&mut self, needed: usize) -> Result<&'a [u8], ParseError> {
         let (at, left) = (self.at, self.left());
-        let end = at
-            .checked_add(needed)
-            .filter(|end| *end <= self.bytes.len());
+        let end = at.checked_add(needed).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or(ParseError::Truncated { at, needed, left })?;
         self.at = end;
         Ok(&self.bytes[at..end])
@@ -51,19 +49,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of at most `limit`.
-    pub(crate) fn number<T: TryFrom<u64>>(
-        &mut self,
-        what: &'static str,
-        limit: u64,
-    ) -> Result<T, ParseError> {
+    pub(crate) fn number<T: TryFrom<u64>>(&mut self, what: &'static str, limit: u64) -> Result<T, ParseError> {
         let at = self.at;
         let found = self.varint()?;
-        let over = ParseError::OverLimit {
-            at,
-            what,
-            found,
-            limit,
-        };
+        let over = ParseError::OverLimit { at, what, found, limit };
         if found > limit {
             return Err(over);
         }
@@ -74,19 +63,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn text(&mut self) -> Result<&'a str, ParseError> {
         let length = self.number("bytes of a name", RegistryLimits::NAME_BYTES_MAX as u64)?;
         let at = self.at;
-        std::str::from_utf8(self.take(length)?).map_err(|error| ParseError::NotUtf8 {
-            at: at + error.valid_up_to(),
-        })
+        std::str::from_utf8(self.take(length)?).map_err(|error| ParseError::NotUtf8 { at: at + error.valid_up_to() })
     }
 
     /// Says that there is too much of something here.
     pub(crate) fn over_limit(&self, what: &'static str, found: usize, limit: usize) -> ParseError {
-        ParseError::OverLimit {
-            at: self.at,
-            what,
-            found: found as u64,
-            limit: limit as u64,
-        }
+        ParseError::OverLimit { at: self.at, what, found: found as u64, limit: limit as u64 }
     }
 
     /// Seven bits a byte, the lowest first; bit 7 says that another byte follows.

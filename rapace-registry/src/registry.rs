@@ -76,9 +76,7 @@ impl Registry {
     /// The service of that name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
-        let found = self
-            .services
-            .binary_search_by(|service| service.name().cmp(name));
+        let found = self.services.binary_search_by(|service| service.name().cmp(name));
         found.ok().map(|index| &self.services[index])
     }
 
@@ -109,11 +107,7 @@ impl Registry {
         let mut by_id = Vec::new();
         for (index, service) in services.iter().enumerate() {
             let ids = service.methods().iter().map(Method::id).enumerate();
-            by_id.extend(ids.map(|(method, id)| Place {
-                id,
-                service: index,
-                method,
-            }));
+            by_id.extend(ids.map(|(method, id)| Place { id, service: index, method }));
         }
         by_id.sort_by_key(|place| place.id);
         for pair in by_id.windows(2) {
@@ -122,11 +116,7 @@ impl Registry {
                     let service = &services[place.service];
                     full_name(service, &service.methods()[place.method])
                 };
-                return Err(Conflict::MethodId {
-                    id: pair[0].id,
-                    first: named(pair[0]),
-                    second: named(pair[1]),
-                });
+                return Err(Conflict::MethodId { id: pair[0].id, first: named(pair[0]), second: named(pair[1]) });
             }
         }
         Ok(Self { services, by_id })

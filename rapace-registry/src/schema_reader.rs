@@ -7,8 +7,7 @@
 //! [`RegistryLimits::NODES_MAX`], and a list grows as its items are read.
 
 use postcard_schema::schema::owned::{
-    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
-    OwnedNamedVariant,
+    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue, OwnedNamedVariant,
 };
 
 use crate::limits::RegistryLimits;
@@ -73,11 +72,7 @@ impl SchemaReader {
     fn nodes<'a>(&mut self, from: &mut Reader<'a>) -> Result<Vec<Node<'a>>, ParseError> {
         self.announce(from, 1)?;
         let mut nodes = Vec::new();
-        let mut open = vec![Open {
-            parts: Role::Type,
-            parts_left: 1,
-            depth: 1,
-        }];
+        let mut open = vec![Open { parts: Role::Type, parts_left: 1, depth: 1 }];
         while let Some(inner) = open.last_mut() {
             let (role, depth) = (inner.parts, inner.depth);
             let Some(parts_left) = inner.parts_left.checked_sub(1) else {
@@ -87,23 +82,14 @@ impl SchemaReader {
             inner.parts_left = parts_left;
             let (node, parts) = self.node(from, role, depth)?;
             let deeper = usize::from(role != Role::Variant);
-            open.push(Open {
-                parts,
-                parts_left: node.parts,
-                depth: depth + deeper,
-            });
+            open.push(Open { parts, parts_left: node.parts, depth: depth + deeper });
             nodes.push(node);
         }
         Ok(nodes)
     }
 
     /// One node without its parts, and what its parts are.
-    fn node<'a>(
-        &mut self,
-        from: &mut Reader<'a>,
-        role: Role,
-        depth: usize,
-    ) -> Result<(Node<'a>, Role), ParseError> {
+    fn node<'a>(&mut self, from: &mut Reader<'a>, role: Role, depth: usize) -> Result<(Node<'a>, Role), ParseError> {
         let label = if role == Role::Type { "" } else { from.text()? };
         let (name, code, (parts_role, parts)) = if role == Role::Variant {
             let code = from.number("the code of a variant", 3)?;
@@ -114,21 +100,11 @@ impl SchemaReader {
             let code = from.number("the code of a type", 28)?;
             (name, code, self.parts_of_type(from, code)?)
         };
-        let node = Node {
-            role,
-            label,
-            name,
-            code,
-            parts,
-        };
+        let node = Node { role, label, name, code, parts };
         Ok((node, parts_role))
     }
 
-    fn parts_of_type(
-        &mut self,
-        from: &mut Reader<'_>,
-        code: u8,
-    ) -> Result<(Role, usize), ParseError> {
+    fn parts_of_type(&mut self, from: &mut Reader<'_>, code: u8) -> Result<(Role, usize), ParseError> {
         Ok(match code {
             18 | 21 | 22 => (Role::Type, self.announce(from, 1)?),
             25 => (Role::Type, self.announce(from, 2)?),
@@ -139,11 +115,7 @@ impl SchemaReader {
         })
     }
 
-    fn parts_of_variant(
-        &mut self,
-        from: &mut Reader<'_>,
-        code: u8,
-    ) -> Result<(Role, usize), ParseError> {
+    fn parts_of_variant(&mut self, from: &mut Reader<'_>, code: u8) -> Result<(Role, usize), ParseError> {
         Ok(match code {
             0 => (Role::Type, 0),
             1 => (Role::Type, self.announce(from, 1)?),
@@ -170,11 +142,7 @@ impl SchemaReader {
 
 fn check_depth(from: &Reader<'_>, found: usize) -> Result<(), ParseError> {
     let limit = RegistryLimits::DEPTH_MAX;
-    if found > limit {
-        Err(from.over_limit("nested types", found, limit))
-    } else {
-        Ok(())
-    }
+    if found > limit { Err(from.over_limit("nested types", found, limit)) } else { Ok(()) }
 }
 
 impl Built {
@@ -229,10 +197,7 @@ impl Built {
             22 => Type::Seq(Box::new(self.one_type())),
             23 => Type::Tuple(take_top(&mut self.types, parts)),
             24 => Type::TupleStruct(take_top(&mut self.types, parts)),
-            25 => Type::Map {
-                key: Box::new(self.one_type()),
-                val: Box::new(self.one_type()),
-            },
+            25 => Type::Map { key: Box::new(self.one_type()), val: Box::new(self.one_type()) },
             26 => Type::Struct(take_top(&mut self.fields, parts)),
             27 => Type::Enum(take_top(&mut self.variants, parts)),
             _ => Type::Schema,
@@ -240,9 +205,7 @@ impl Built {
     }
 
     fn one_type(&mut self) -> OwnedNamedType {
-        self.types
-            .pop()
-            .expect("the parts of a node are built before it")
+        self.types.pop().expect("the parts of a node are built before it")
     }
 }
 

@@ -52,11 +52,7 @@ impl fmt::Display for Provider {
 impl Service {
     /// Starts the description of a service;
     /// [`RegistryBuilder::build`](crate::RegistryBuilder::build) checks it.
-    pub fn builder(
-        name: impl Into<String>,
-        version: Version,
-        provider: Provider,
-    ) -> ServiceBuilder {
+    pub fn builder(name: impl Into<String>, version: Version, provider: Provider) -> ServiceBuilder {
         ServiceBuilder::new(name.into(), version, provider)
     }
 
@@ -87,9 +83,7 @@ impl Service {
     /// The method of that name.
     #[must_use]
     pub fn method(&self, name: &str) -> Option<&Method> {
-        let found = self
-            .by_name
-            .binary_search_by(|index| self.methods[*index].name().cmp(name));
+        let found = self.by_name.binary_search_by(|index| self.methods[*index].name().cmp(name));
         found.ok().map(|place| &self.methods[self.by_name[place]])
     }
 
@@ -106,37 +100,18 @@ impl Service {
         for pair in by_name.windows(2) {
             if methods[pair[0]].name() == methods[pair[1]].name() {
                 let method = methods[pair[0]].name().to_owned();
-                return Err(Conflict::MethodName {
-                    service: name,
-                    method,
-                });
+                return Err(Conflict::MethodName { service: name, method });
             }
         }
-        Ok(Self {
-            name,
-            version,
-            provider,
-            methods,
-            by_name,
-        })
+        Ok(Self { name, version, provider, methods, by_name })
     }
 }
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Service {} v{} ({})",
-            self.name, self.version, self.provider
-        )?;
+        write!(f, "Service {} v{} ({})", self.name, self.version, self.provider)?;
         for method in &self.methods {
-            write!(
-                f,
-                "\n  - {} ({}): {}",
-                method.name(),
-                method.id(),
-                method.kind()
-            )?;
+            write!(f, "\n  - {} ({}): {}", method.name(), method.id(), method.kind())?;
         }
         Ok(())
     }

@@ -7,8 +7,7 @@
 use std::fmt;
 
 use postcard_schema::schema::owned::{
-    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
-    OwnedNamedVariant,
+    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue, OwnedNamedVariant,
 };
 
 use crate::type_name::{escaped, type_name};
@@ -62,17 +61,12 @@ impl<'a> Node<'a> {
             Self::Type(ty) => match &ty.ty {
                 Type::Option(inner) => vec![(Label::Some, Self::Type(inner))],
                 Type::Seq(inner) => vec![(Label::Element, Self::Type(inner))],
-                Type::Map { key, val } => vec![
-                    (Label::Key, Self::Type(key)),
-                    (Label::Value, Self::Type(val)),
-                ],
+                Type::Map { key, val } => vec![(Label::Key, Self::Type(key)), (Label::Value, Self::Type(val))],
                 Type::NewtypeStruct(inner) => vec![(Label::Index(0), Self::Type(inner))],
                 Type::Tuple(items) | Type::TupleStruct(items) => positions(items),
                 Type::Struct(items) => fields(items),
                 Type::Enum(items) => {
-                    let part = |item: &'a OwnedNamedVariant| {
-                        (Label::Variant(&item.name), Self::Variant(item))
-                    };
+                    let part = |item: &'a OwnedNamedVariant| (Label::Variant(&item.name), Self::Variant(item));
                     items.iter().map(part).collect()
                 }
                 _ => Vec::new(),
@@ -137,18 +131,11 @@ fn declared((label, node): &(Label<'_>, Node<'_>)) -> String {
 }
 
 fn positions(items: &[OwnedNamedType]) -> Parts<'_> {
-    items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| (Label::Index(index), Node::Type(item)))
-        .collect()
+    items.iter().enumerate().map(|(index, item)| (Label::Index(index), Node::Type(item))).collect()
 }
 
 fn fields(items: &[OwnedNamedValue]) -> Parts<'_> {
-    items
-        .iter()
-        .map(|item| (Label::Field(&item.name), Node::Type(&item.ty)))
-        .collect()
+    items.iter().map(|item| (Label::Field(&item.name), Node::Type(&item.ty))).collect()
 }
 
 fn type_form(ty: &Type) -> &'static str {
@@ -205,12 +192,7 @@ mod tests {
         let schema = OwnedNamedType::from(Command::SCHEMA);
         let parts = Node::Type(&schema).parts();
         let shown: Vec<String> = parts.iter().map(|(_, node)| node.to_string()).collect();
-        let declared = [
-            "variant Stop",
-            "variant Wait(u32)",
-            "variant Move(i8, i8)",
-            "variant Say { text: String }",
-        ];
+        let declared = ["variant Stop", "variant Wait(u32)", "variant Move(i8, i8)", "variant Say { text: String }"];
         assert_eq!(shown, declared);
     }
 }

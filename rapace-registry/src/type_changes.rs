@@ -73,10 +73,7 @@ impl TypeChanges {
     /// stack.
     pub(crate) fn between(ours: &OwnedNamedType, theirs: &OwnedNamedType) -> Self {
         let (mut path, mut waiting) = (Vec::new(), Vec::new());
-        let mut changes = Self {
-            listed: Vec::new(),
-            more: 0,
-        };
+        let mut changes = Self { listed: Vec::new(), more: 0 };
         let wait = |waiting: &mut Vec<_>, depth: usize, steps: Vec<_>| {
             waiting.extend(steps.into_iter().rev().map(|step| (depth, step)));
         };
@@ -113,8 +110,7 @@ impl TypeChanges {
 fn steps<'a>(ours: Node<'a>, theirs: Node<'a>) -> Vec<Step<'a>> {
     let (our_parts, their_parts) = (ours.parts(), theirs.parts());
     let positional = |parts: &Parts<'_>| matches!(parts.first(), None | Some((Label::Index(_), _)));
-    let resized =
-        our_parts.len() != their_parts.len() && positional(&our_parts) && positional(&their_parts);
+    let resized = our_parts.len() != their_parts.len() && positional(&our_parts) && positional(&their_parts);
     if ours.form() != theirs.form() || resized {
         return vec![Step::Report(Change::Type(apart(ours, theirs)))];
     }
@@ -162,10 +158,7 @@ fn match_parts<'a>(ours: &Parts<'a>, theirs: &Parts<'a>, steps: &mut Vec<Step<'a
     }
     let common_ours = our_keys.iter().filter(|key| their_places.contains_key(key));
     let common_theirs = their_keys.iter().filter(|key| our_places.contains_key(key));
-    if let Some((ours, theirs)) = common_ours
-        .zip(common_theirs)
-        .find(|(ours, theirs)| ours != theirs)
-    {
+    if let Some((ours, theirs)) = common_ours.zip(common_theirs).find(|(ours, theirs)| ours != theirs) {
         steps.push(Step::Report(Change::Order(labels(ours.0, theirs.0))));
     }
 }
@@ -187,14 +180,7 @@ fn apart(ours: Node<'_>, theirs: Node<'_>) -> Pair<String> {
     if names.ours != names.theirs {
         return names;
     }
-    pair(ours, theirs, |node| {
-        format!(
-            "{} ({} of {})",
-            brief(node),
-            node.form(),
-            node.parts().len()
-        )
-    })
+    pair(ours, theirs, |node| format!("{} ({} of {})", brief(node), node.form(), node.parts().len()))
 }
 
 /// Two types of one form with different names. Where they read the same, the bare names tell them
@@ -204,9 +190,7 @@ fn renamed(ours: Node<'_>, theirs: Node<'_>) -> Pair<String> {
     if names.ours != names.theirs {
         return names;
     }
-    pair(ours, theirs, |node| {
-        format!("{:?}", node.name().unwrap_or_default())
-    })
+    pair(ours, theirs, |node| format!("{:?}", node.name().unwrap_or_default()))
 }
 
 /// The node as a text for one line, however much is in it.
@@ -220,18 +204,12 @@ fn brief(node: Node<'_>) -> String {
 }
 
 fn pair<'a>(ours: Node<'a>, theirs: Node<'a>, show: impl Fn(Node<'a>) -> String) -> Pair<String> {
-    Pair {
-        ours: show(ours),
-        theirs: show(theirs),
-    }
+    Pair { ours: show(ours), theirs: show(theirs) }
 }
 
 fn labels(ours: Label<'_>, theirs: Label<'_>) -> Pair<String> {
     let bare = |label: Label<'_>| label.to_string().trim_start_matches('.').to_owned();
-    Pair {
-        ours: bare(ours),
-        theirs: bare(theirs),
-    }
+    Pair { ours: bare(ours), theirs: bare(theirs) }
 }
 
 /// The item of an array, so that `[u8; 32]` against `[u16; 32]` is one change.
@@ -251,10 +229,7 @@ fn keys<'a>(parts: &Parts<'a>) -> Vec<Key<'a>> {
 }
 
 fn places<'a>(keys: &[Key<'a>]) -> HashMap<Key<'a>, usize> {
-    keys.iter()
-        .enumerate()
-        .map(|(place, key)| (*key, place))
-        .collect()
+    keys.iter().enumerate().map(|(place, key)| (*key, place)).collect()
 }
 
 /// All keys by the first place where either side has them, which is the same seen from both sides.

@@ -17,12 +17,7 @@ pub fn type_name(schema: &OwnedNamedType) -> String {
         Type::Option(inner) => format!("Option<{}>", type_name(inner)),
         Type::Seq(inner) if schema.name == "[T]" => format!("[{}]", type_name(inner)),
         Type::Seq(inner) => format!("{}<{}>", generic(schema), type_name(inner)),
-        Type::Map { key, val } => format!(
-            "{}<{}, {}>",
-            generic(schema),
-            type_name(key),
-            type_name(val)
-        ),
+        Type::Map { key, val } => format!("{}<{}, {}>", generic(schema), type_name(key), type_name(val)),
         Type::Tuple(items) => match array_item(schema) {
             Some(item) => format!("[{}; {}]", type_name(item), items.len()),
             None => tuple(items),
@@ -58,19 +53,14 @@ fn generic(schema: &OwnedNamedType) -> impl Display + '_ {
 fn tuple(items: &[OwnedNamedType]) -> String {
     match items {
         [item] => format!("({},)", type_name(item)),
-        items => format!(
-            "({})",
-            items.iter().map(type_name).collect::<Vec<_>>().join(", ")
-        ),
+        items => format!("({})", items.iter().map(type_name).collect::<Vec<_>>().join(", ")),
     }
 }
 
 fn outcomes(variants: &[OwnedNamedVariant]) -> Option<(&OwnedNamedType, &OwnedNamedType)> {
     let [ok, err] = variants else { return None };
     match (&ok.ty, &err.ty) {
-        (Variant::TupleVariant(ok), Variant::TupleVariant(err)) => {
-            Some((ok.first()?, err.first()?))
-        }
+        (Variant::TupleVariant(ok), Variant::TupleVariant(err)) => Some((ok.first()?, err.first()?)),
         _ => None,
     }
 }
@@ -98,10 +88,7 @@ mod tests {
         assert_eq!(name::<[String]>(), "[String]");
         assert_eq!(name::<Vec<Option<Point>>>(), "Vec<Option<Point>>");
         assert_eq!(name::<BTreeSet<char>>(), "BTreeSet<char>");
-        assert_eq!(
-            name::<HashMap<String, Vec<u8>>>(),
-            "HashMap<String, Vec<u8>>"
-        );
+        assert_eq!(name::<HashMap<String, Vec<u8>>>(), "HashMap<String, Vec<u8>>");
         assert_eq!(name::<[u8; 4]>(), "[u8; 4]");
         assert_eq!(name::<(u8,)>(), "(u8,)");
         assert_eq!(name::<(u8, u8)>(), "(u8, u8)");
@@ -110,10 +97,7 @@ mod tests {
 
     #[test]
     fn a_tuple_that_claims_to_be_an_array_shows_what_it_is() {
-        let (name, ty) = (
-            "[T; N]".into(),
-            Type::Tuple(vec![u8::SCHEMA.into(), bool::SCHEMA.into()]),
-        );
+        let (name, ty) = ("[T; N]".into(), Type::Tuple(vec![u8::SCHEMA.into(), bool::SCHEMA.into()]));
         assert_eq!(type_name(&OwnedNamedType { name, ty }), "(u8, bool)");
     }
 

@@ -54,11 +54,9 @@ mod tests {
 
     #[test]
     fn a_version_reads_back_what_it_displays() {
-        for (version, text) in [
-            (Version::new(1, 0), "1.0"),
-            (Version::new(0, 10), "0.10"),
-            (Version::new(65535, 65535), "65535.65535"),
-        ] {
+        for (version, text) in
+            [(Version::new(1, 0), "1.0"), (Version::new(0, 10), "0.10"), (Version::new(65535, 65535), "65535.65535")]
+        {
             assert_eq!(version.to_string(), text);
             assert_eq!(text.parse(), Ok(version));
         }
@@ -66,10 +64,7 @@ mod tests {
 
     #[test]
     fn no_other_text_is_a_version() {
-        for text in [
-            "", ".", "1", "1.", ".1", "1.0.0", "+1.0", "1.-1", "01.0", "1.00", " 1.0", "65536.0",
-            "1,0",
-        ] {
+        for text in ["", ".", "1", "1.", ".1", "1.0.0", "+1.0", "1.-1", "01.0", "1.00", " 1.0", "65536.0", "1,0"] {
             assert_eq!(text.parse::<Version>(), Err(ParseVersionError), "{text:?}");
         }
     }

@@ -3,7 +3,7 @@
 use rapace_core::Side;
 use rapace_core::channel::CHANNELS_MAX;
 use rapace_core::layout::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
-use rapace_registry::Registry;
+use rapace_registry::{Comparison, Registry};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
@@ -11,6 +11,8 @@ use crate::status::{Code, Status};
 
 /// The largest hello, in bytes.
 pub const HELLO_BYTES_MAX: usize = 1 << 20;
+/// The longest list of differences in a refusal, in bytes.
+const REFUSAL_BYTES_MAX: usize = 4096;
 /// The longest name or version, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -187,7 +189,7 @@ impl Hello {
         };
         let comparison = rapace_registry::compare(our_registry, &registry);
         if !comparison.is_compatible() {
-            let message = format!("registries are incompatible ({ours} here, {} there):\n{comparison}", ours.peer());
+            let message = incompatibilities(&comparison, ours);
             return Err(Status::new(Code::FailedPrecondition, message));
         }
         Ok(PeerInfo {
@@ -202,6 +204,21 @@ impl Hello {
             registry,
         })
     }
+}
+
+/// What stands between two registries, as many lines as fit a refusal.
+fn incompatibilities(comparison: &Comparison, ours: Side) -> String {
+    let mut message = format!("registries are incompatible ({ours} here, {} there)", ours.peer());
+    for (shown, difference) in comparison.incompatibilities().enumerate() {
+        let line = format!("\n{difference}");
+        if message.len() + line.len() > REFUSAL_BYTES_MAX {
+            let more = comparison.incompatibilities().count() - shown;
+            message.push_str(&format!("\n... and {more} more"));
+            break;
+        }
+        message.push_str(&line);
+    }
+    message
 }
 
 fn too_large(found: usize) -> Status {

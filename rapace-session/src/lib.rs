@@ -42,6 +42,8 @@ mod pending;
 mod session;
 mod shared;
 mod state;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod waiters;
 
 pub use body::Body;

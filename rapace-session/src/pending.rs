@@ -7,7 +7,6 @@ use crate::calls::{CallKey, Outcome, Reply};
 use crate::error::CallError;
 use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};
-use crate::state::State;
 
 /// A call whose reply has not been taken. Dropped, it is cancelled.
 #[must_use = "a call that is dropped is cancelled"]
@@ -66,11 +65,7 @@ impl PendingCall {
 impl Drop for PendingCall {
     fn drop(&mut self) {
         if !self.taken {
-            let mut state = self.shared.state();
-            let State { machine, link, .. } = &mut *state;
-            machine.abandon(self.key, link);
-            state.flush();
-            self.shared.leave(state);
+            self.shared.abandon(self.key);
         }
     }
 }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use rapace_core::Side;
 use rapace_core::link::{Link, Pulse, Watch};
-use rapace_core::sleep::Interest;
 use rapace_core::socket::{Readiness, Socket};
 use rapace_core::wait::look;
 
@@ -32,7 +31,7 @@ use crate::pending::PendingCall;
 use crate::process::Process;
 use crate::served::ServedKey;
 use crate::session::CallOptions;
-use crate::state::State;
+use crate::state::{SocketRead, State};
 use crate::status::Status;
 use crate::waiters::Waits;
 
@@ -104,6 +103,25 @@ impl Shared {
         self.process.as_ref()
     }
 
+    /// Nobody waits for this call any more.
+    pub(crate) fn abandon(&self, key: CallKey) {
+        let mut state = self.state();
+        let State { machine, link, .. } = &mut *state;
+        machine.abandon(key, link);
+        state.flush();
+        self.leave(state);
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn handler(&self) -> &dyn Handler {
+        &*self.handler
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
+        &self.socket
+    }
+
     pub(crate) fn peer(&self) -> &PeerInfo {
         &self.peer
     }
@@ -132,7 +150,7 @@ impl Shared {
         self.start(Request { depth: u32::from(depth) + 1, ..request(method, body, options) }, options)?.wait()
     }
 
-    fn patience(&self, options: &CallOptions) -> Patience {
+    pub(crate) fn patience(&self, options: &CallOptions) -> Patience {
         match options.deadline {
             Some(deadline) => Patience::new(deadline).started(),
             None => Patience::new(self.timeouts.call),
@@ -330,7 +348,7 @@ impl Shared {
         });
         match ready {
             Ok(ready) => {
-                let ended = ready.socket && state.read_socket();
+                let ended = ready.socket && state.read_socket() == SocketRead::Ended;
                 if ended || ready.hangup || ready.process {
                     state.peer_gone(exit);
                 }
@@ -357,17 +375,8 @@ impl Shared {
             state.machine.set_waker(key, parker.waker());
         }
         let waits = Waits { serves_below: Some(below), wants_room: purpose.wants_room(), leads: true };
-        if purpose.wants_room() && state.link.is_armed() {
-            // The leader sleeps, and perhaps not for room: what came before the peer knew must be seen now.
-            state.link.arm(Interest::FramesAndRoom);
-            match state.link.watch(Interest::FramesAndRoom) {
-                Ok(watch) if watch.came() => return state,
-                Ok(_) => {}
-                Err(fault) => {
-                    state.fault(fault);
-                    return state;
-                }
-            }
+        if purpose.wants_room() && state.widen_sleep() {
+            return state;
         }
         let id = state.waiters.add(parker.waker(), waits);
         let spin = state.spinner(purpose).budget().unwrap_or(SPIN_SLICE);
@@ -377,12 +386,12 @@ impl Shared {
         state
     }
 
-    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(|fd| fd.as_fd())
     }
 
     /// How the process ended, if it has, or does so within the time.
-    fn exit(&self, patience: Duration) -> Option<ExitStatus> {
+    pub(crate) fn exit(&self, patience: Duration) -> Option<ExitStatus> {
         self.process.as_ref().and_then(|process| process.lock().wait(patience))
     }
 
@@ -420,7 +429,7 @@ pub(crate) fn request<'a>(method: u32, body: &'a [u8], options: &'a CallOptions)
     }
 }
 
-fn spin_on(watch: &Watch, budget: Duration) -> bool {
+pub(crate) fn spin_on(watch: &Watch, budget: Duration) -> bool {
     if budget.is_zero() {
         return watch.came();
     }

@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) link: Link,
     pub(crate) machine: Machine,
     pub(crate) waiters: Waiters,
+    /// A task that attends to the socket while nobody leads.
+    pub(crate) attendant: Option<Waker>,
     /// Somebody drains the ring: a leader. Nobody else takes frames meanwhile.
     pub(crate) leading: bool,
     /// Handlers that run on threads of this session.
@@ -32,6 +34,17 @@ pub(crate) struct State {
     bells_sent: u64,
     room: (u64, u64),
     settled: bool,
+}
+
+/// What was on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SocketRead {
+    /// Nothing is left.
+    Drained,
+    /// There may be more.
+    More,
+    /// The peer is gone.
+    Ended,
 }
 
 /// Frames that are taken before others have their turn at the lock.
@@ -47,6 +60,7 @@ impl State {
             link,
             machine,
             waiters: Waiters::default(),
+            attendant: None,
             leading: false,
             running: 0,
             strategy,
@@ -145,9 +159,47 @@ impl State {
     /// The leader leaves the ring to another one.
     pub(crate) fn resign(&mut self) {
         self.leading = false;
-        let followed = self.waiters.wake_leader(self.machine.wakes());
-        if !followed && self.running == 0 {
+        if self.waiters.wake_leader(self.machine.wakes()) {
+            return;
+        }
+        if self.running == 0 {
             self.link.set_pulse(Pulse::Dormant);
+        }
+        if self.attendant.is_some() && self.machine.end().is_none() && self.arm() {
+            self.machine.wakes().extend(self.attendant.clone());
+        }
+    }
+
+    /// Announces a sleep; says whether something has come already, so that there is none.
+    pub(crate) fn arm(&mut self) -> bool {
+        let interest = self.interest(false);
+        self.link.arm(interest);
+        let came = match self.link.watch(interest) {
+            Ok(watch) => watch.came(),
+            Err(fault) => {
+                self.fault(fault);
+                true
+            }
+        };
+        if came {
+            self.link.disarm();
+        }
+        came
+    }
+
+    /// Lets a sleeper be woken for room too; says whether there is some already.
+    pub(crate) fn widen_sleep(&mut self) -> bool {
+        if !self.link.is_armed() {
+            return false;
+        }
+        // The sleeper may not wait for room: what came before the peer knew must be seen now.
+        self.link.arm(Interest::FramesAndRoom);
+        match self.link.watch(Interest::FramesAndRoom) {
+            Ok(watch) => watch.came(),
+            Err(fault) => {
+                self.fault(fault);
+                true
+            }
         }
     }
 
@@ -174,19 +226,17 @@ impl State {
         }
     }
 
-    /// Reads the socket; says whether the peer is gone.
-    pub(crate) fn read_socket(&mut self) -> bool {
+    /// Reads the socket.
+    pub(crate) fn read_socket(&mut self) -> SocketRead {
         match self.link.read_socket() {
+            Ok(news) if news.ended || news.refusal.is_some() => SocketRead::Ended,
             Ok(news) => {
-                if news.ended || news.refusal.is_some() {
-                    return true;
-                }
                 self.link.beat();
-                false
+                if news.more { SocketRead::More } else { SocketRead::Drained }
             }
             Err(fault) => {
                 self.machine.fault(fault.into());
-                false
+                SocketRead::Drained
             }
         }
     }
@@ -202,6 +252,7 @@ impl State {
         if self.machine.end().is_some() && !self.settled {
             self.settled = true;
             self.waiters.wake_all(self.machine.wakes());
+            self.machine.wakes().extend(self.attendant.take());
             self.link.flush();
             self.link.set_pulse(Pulse::Closed);
             self.link.socket().shutdown();

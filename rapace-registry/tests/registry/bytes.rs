@@ -33,13 +33,9 @@ struct WireMethod {
 fn the_smallest_registries_have_these_bytes() {
     let empty = Registry::builder().build().unwrap();
     assert_eq!(empty.to_bytes(), b"RPRG\x01\x00\x00");
-    let service =
-        Service::builder("a", Version::new(1, 300), Provider::Plugin).unary::<u8, ()>("m", 1000);
+    let service = Service::builder("a", Version::new(1, 300), Provider::Plugin).unary::<u8, ()>("m", 1000);
     let one = Registry::builder().service(service).build().unwrap();
-    assert_eq!(
-        one.to_bytes(),
-        b"RPRG\x01\x00\x01\x01a\x01\xac\x02\x01\x01\x01m\xe8\x07\x00\x02u8\x02\x02()\x13"
-    );
+    assert_eq!(one.to_bytes(), b"RPRG\x01\x00\x01\x01a\x01\xac\x02\x01\x01\x01m\xe8\x07\x00\x02u8\x02\x02()\x13");
 }
 
 #[test]

@@ -9,11 +9,7 @@ use crate::example;
 use crate::mirroring::mirrored;
 
 pub(crate) fn registry(services: impl IntoIterator<Item = ServiceBuilder>) -> Registry {
-    let builder = services
-        .into_iter()
-        .fold(Registry::builder(), |builder, service| {
-            builder.service(service)
-        });
+    let builder = services.into_iter().fold(Registry::builder(), |builder, service| builder.service(service));
     builder.build().unwrap()
 }
 
@@ -33,13 +29,8 @@ fn check(ours: &[ServiceBuilder], theirs: &[ServiceBuilder], lines: &[&str]) {
 
 /// Checks what is told of two argument types.
 fn check_types<A: Schema, B: Schema>(lines: &[&str]) {
-    let one = |ty: OwnedNamedType| {
-        service("s").method_with("m", Some(1), MethodKind::Unary, ty, <()>::SCHEMA.into())
-    };
-    let lines: Vec<String> = lines
-        .iter()
-        .map(|line| format!("s.m (1): argument{line}"))
-        .collect();
+    let one = |ty: OwnedNamedType| service("s").method_with("m", Some(1), MethodKind::Unary, ty, <()>::SCHEMA.into());
+    let lines: Vec<String> = lines.iter().map(|line| format!("s.m (1): argument{line}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     check(&[one(A::SCHEMA.into())], &[one(B::SCHEMA.into())], &lines);
 }
@@ -56,49 +47,22 @@ fn what_one_side_alone_has_is_compatible() {
     let one = [example::plugin()];
     let more = [example::plugin().unary::<u8, u8>("reload", 2003)];
     let service = "service rapace.HostServices v1.0";
-    check(
-        &both,
-        &one,
-        &[&format!("{service}: only here (compatible)")],
-    );
-    check(
-        &one,
-        &both,
-        &[&format!("{service}: only there (compatible)")],
-    );
-    check(
-        &one,
-        &more,
-        &["rapace.Plugin.reload (2003): only there (compatible)"],
-    );
+    check(&both, &one, &[&format!("{service}: only here (compatible)")]);
+    check(&one, &both, &[&format!("{service}: only there (compatible)")]);
+    check(&one, &more, &["rapace.Plugin.reload (2003): only there (compatible)"]);
 }
 
 #[test]
 fn a_minor_version_is_a_note_and_a_major_one_a_break() {
-    let version = |major, minor| {
-        [Service::builder(
-            "s",
-            Version::new(major, minor),
-            Provider::Host,
-        )]
-    };
-    check(
-        &version(1, 0),
-        &version(1, 2),
-        &["service s: version 1.0 here, 1.2 there (compatible)"],
-    );
-    check(
-        &version(1, 0),
-        &version(2, 0),
-        &["service s: version 1.0 here, 2.0 there"],
-    );
+    let version = |major, minor| [Service::builder("s", Version::new(major, minor), Provider::Host)];
+    check(&version(1, 0), &version(1, 2), &["service s: version 1.0 here, 1.2 there (compatible)"]);
+    check(&version(1, 0), &version(2, 0), &["service s: version 1.0 here, 2.0 there"]);
 }
 
 #[test]
 fn provider_kind_and_id_must_be_the_same() {
     let ours = Service::builder("s", Version::new(1, 0), Provider::Host).unary::<u8, u8>("m", 1);
-    let theirs = Service::builder("s", Version::new(1, 0), Provider::Plugin)
-        .server_streaming::<u8, u16>("m", 2);
+    let theirs = Service::builder("s", Version::new(1, 0), Provider::Plugin).server_streaming::<u8, u16>("m", 2);
     check(
         &[ours],
         &[theirs],
@@ -129,11 +93,7 @@ fn methods_of_one_name_in_two_services_are_two_methods() {
     check(
         &[service("a").unary::<u8, u8>("m", 7), service("b")],
         &[service("a"), service("b").unary::<u8, u8>("m", 7)],
-        &[
-            "a.m (7): only here (compatible)",
-            "b.m (7): only there (compatible)",
-            "id 7: m of a here, m of b there",
-        ],
+        &["a.m (7): only here (compatible)", "b.m (7): only there (compatible)", "id 7: m of a here, m of b there"],
     );
 }
 
@@ -222,11 +182,7 @@ fn a_type_difference_names_the_method_and_the_path() {
         .unary::<example::PluginConfig, ()>("initialize", 2000)
         .unary::<example::ProcessRequest, other::ProcessResponse>("process", 2001)
         .unary::<(), ()>("shutdown", 2002);
-    check(
-        &[example::plugin()],
-        &[theirs],
-        &["rapace.Plugin.process (2001): result.success: bool here, u32 there"],
-    );
+    check(&[example::plugin()], &[theirs], &["rapace.Plugin.process (2001): result.success: bool here, u32 there"]);
 }
 
 #[test]
@@ -257,9 +213,7 @@ fn variants_are_told_by_name() {
 
 #[test]
 fn types_that_read_the_same_are_told_apart() {
-    check_types::<Point, other::Point>(&[
-        ": Point (unit struct of 0) here, Point (enum of 1) there",
-    ]);
+    check_types::<Point, other::Point>(&[": Point (unit struct of 0) here, Point (enum of 1) there"]);
     check_types::<[u8; 32], [u8; 16]>(&[": [u8; 32] here, [u8; 16] there"]);
     check_types::<[u8; 32], [u16; 32]>(&["[]: u8 here, u16 there"]);
     check_types::<(u8, u8), (u8, u16)>(&[".1: u8 here, u16 there"]);
@@ -274,43 +228,23 @@ fn only_the_first_16_changes_of_a_type_are_listed() {
     let tuple = |ty: OwnedNamedType| {
         let name = "t".into();
         let ty = postcard_schema::schema::owned::OwnedDataModelType::Tuple(vec![ty; 20]);
-        service("s").method_with(
-            "m",
-            Some(1),
-            MethodKind::Unary,
-            OwnedNamedType { name, ty },
-            <()>::SCHEMA.into(),
-        )
+        service("s").method_with("m", Some(1), MethodKind::Unary, OwnedNamedType { name, ty }, <()>::SCHEMA.into())
     };
-    let (ours, theirs) = (
-        registry([tuple(u8::SCHEMA.into())]),
-        registry([tuple(i8::SCHEMA.into())]),
-    );
+    let (ours, theirs) = (registry([tuple(u8::SCHEMA.into())]), registry([tuple(i8::SCHEMA.into())]));
     let shown = compare(&ours, &theirs).to_string();
     assert_eq!(shown.lines().count(), 17, "{shown}");
-    assert!(
-        shown.ends_with("\ns.m (1): argument: and 4 more"),
-        "{shown}"
-    );
+    assert!(shown.ends_with("\ns.m (1): argument: and 4 more"), "{shown}");
 }
 
 #[test]
 fn a_change_of_a_huge_type_is_told_in_one_line() {
     type Huge = (Many, Many, Many, Many, Many, Many);
     type Many = ([u8; 2], [u16; 2], [u32; 2], [u64; 2], [i8; 2], [i16; 2]);
-    let one = |ty: OwnedNamedType| {
-        service("s").method_with("m", Some(1), MethodKind::Unary, ty, <()>::SCHEMA.into())
-    };
-    let (ours, theirs) = (
-        registry([one(Huge::SCHEMA.into())]),
-        registry([one(u8::SCHEMA.into())]),
-    );
+    let one = |ty: OwnedNamedType| service("s").method_with("m", Some(1), MethodKind::Unary, ty, <()>::SCHEMA.into());
+    let (ours, theirs) = (registry([one(Huge::SCHEMA.into())]), registry([one(u8::SCHEMA.into())]));
     let shown = compare(&ours, &theirs).to_string();
     let (head, tail) = ("s.m (1): argument: ", "… here, u8 there");
     assert!(shown.starts_with(&format!("{head}(([u8; 2], ")), "{shown}");
     assert!(shown.ends_with(tail), "{shown}");
-    assert_eq!(
-        shown.chars().count(),
-        head.len() + 200 + tail.chars().count()
-    );
+    assert_eq!(shown.chars().count(), head.len() + 200 + tail.chars().count());
 }

@@ -76,9 +76,5 @@ pub(crate) fn plugin() -> ServiceBuilder {
 }
 
 pub(crate) fn registry() -> Registry {
-    Registry::builder()
-        .service(host_services())
-        .service(plugin())
-        .build()
-        .unwrap()
+    Registry::builder().service(host_services()).service(plugin()).build().unwrap()
 }

@@ -2,9 +2,7 @@
 
 use postcard_schema::Schema;
 use proptest::prelude::*;
-use rapace_registry::{
-    MethodHash, MethodKind, Provider, Registry, Service, ServiceBuilder, Version,
-};
+use rapace_registry::{MethodHash, MethodKind, Provider, Registry, Service, ServiceBuilder, Version};
 
 use crate::example::{self, ProcessResponse};
 use crate::strategies;
@@ -21,10 +19,7 @@ fn service() -> ServiceBuilder {
 #[test]
 fn the_hash_of_a_known_method_stays_what_it_is() {
     let registry = example::registry();
-    let hash = registry
-        .method_by_name("rapace.Plugin", "process")
-        .unwrap()
-        .hash();
+    let hash = registry.method_by_name("rapace.Plugin", "process").unwrap().hash();
     // Worked out from the crate's documentation alone, by another program.
     assert_eq!(hash.to_string(), "4d5cfd89570e7a48");
     assert_eq!(hash.get(), 0x4d5c_fd89_570e_7a48);
@@ -35,10 +30,7 @@ fn the_names_and_the_id_of_a_method_are_not_in_its_hash() {
     let hash = only_hash(service().unary::<u8, bool>("m", 1));
     assert_eq!(only_hash(service().unary::<u8, bool>("m", 2)), hash);
     assert_eq!(only_hash(service().unary::<u8, bool>("n", 1)), hash);
-    assert_eq!(
-        only_hash(service().method_derived::<u8, bool>("m", MethodKind::Unary)),
-        hash
-    );
+    assert_eq!(only_hash(service().method_derived::<u8, bool>("m", MethodKind::Unary)), hash);
     let other = Service::builder("b", Version::new(2, 1), Provider::Plugin);
     assert_eq!(only_hash(other.unary::<u8, bool>("m", 1)), hash);
 }
@@ -104,10 +96,7 @@ fn kind_types_and_all_names_in_them_are_in_the_hash() {
         only_hash(service().unary::<Request, ()>("m", 1)),
     ];
     for (index, hash) in hashes.iter().enumerate() {
-        assert!(
-            !hashes[..index].contains(hash),
-            "the hash at {index} stands before"
-        );
+        assert!(!hashes[..index].contains(hash), "the hash at {index} stands before");
     }
 }
 

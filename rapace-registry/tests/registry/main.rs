@@ -1,9 +1,6 @@
 //! What the crate promises, seen from outside.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy does not know that helpers of tests are tests"
-)]
+#![allow(clippy::unwrap_used, reason = "clippy does not know that helpers of tests are tests")]
 
 mod building;
 mod bytes;

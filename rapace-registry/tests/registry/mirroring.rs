@@ -4,9 +4,7 @@ use postcard_schema::Schema;
 use postcard_schema::schema::owned::OwnedNamedType;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rapace_registry::{
-    Change, Comparison, Difference, MethodKind, Pair, Side, TypeChange, TypeChanges, compare,
-};
+use rapace_registry::{Change, Comparison, Difference, MethodKind, Pair, Side, TypeChange, TypeChanges, compare};
 
 use crate::comparing::{registry, service};
 use crate::strategies;
@@ -58,13 +56,7 @@ fn swap_side(side: &mut Side) {
 fn changes(ours: &OwnedNamedType, theirs: &OwnedNamedType) -> Option<TypeChanges> {
     let one = |ty: &OwnedNamedType| {
         let service = service("s");
-        registry([service.method_with(
-            "m",
-            Some(1),
-            MethodKind::Unary,
-            ty.clone(),
-            <()>::SCHEMA.into(),
-        )])
+        registry([service.method_with("m", Some(1), MethodKind::Unary, ty.clone(), <()>::SCHEMA.into())])
     };
     let (ours, theirs) = (one(ours), one(theirs));
     let comparison = compare(&ours, &theirs);

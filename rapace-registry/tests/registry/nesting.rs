@@ -19,21 +19,11 @@ const NESTINGS: [(&str, &[u8], &[u8]); 10] = [
 ];
 
 fn nested(depth: usize, before: &[u8], behind: &[u8]) -> Vec<u8> {
-    argument(
-        [
-            before.repeat(depth - 1).as_slice(),
-            &U8,
-            &behind.repeat(depth - 1),
-        ]
-        .concat(),
-    )
+    argument([before.repeat(depth - 1).as_slice(), &U8, &behind.repeat(depth - 1)].concat())
 }
 
 fn on_a_stack_of(kib: usize, work: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new()
-        .stack_size(kib * 1024)
-        .spawn(work)
-        .unwrap();
+    let thread = std::thread::Builder::new().stack_size(kib * 1024).spawn(work).unwrap();
     thread.join().unwrap();
 }
 
@@ -56,10 +46,7 @@ fn deeper_schemas_are_refused_on_a_small_stack() {
             for depth in [65, 66, 1000, deepest] {
                 let error = Registry::from_bytes(&nested(depth, before, behind)).unwrap_err();
                 let expected = ": nested types: 65, allowed are at most 64";
-                assert!(
-                    error.to_string().ends_with(expected),
-                    "{what} of depth {depth}: {error}"
-                );
+                assert!(error.to_string().ends_with(expected), "{what} of depth {depth}: {error}");
             }
         }
     });

@@ -2,8 +2,7 @@
 //! common.
 
 use postcard_schema::schema::owned::{
-    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
-    OwnedNamedVariant,
+    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue, OwnedNamedVariant,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -32,16 +31,9 @@ pub(crate) fn build(drafts: &[Draft]) -> Registry {
             None => Service::builder(name, version, provider),
         };
         let (argument, result) = (draft.argument.clone(), draft.result.clone());
-        services.push((
-            name,
-            builder.method_with(draft.name, draft.id, draft.kind, argument, result),
-        ));
+        services.push((name, builder.method_with(draft.name, draft.id, draft.kind, argument, result)));
     }
-    let builder = services
-        .into_iter()
-        .fold(Registry::builder(), |builder, (_, service)| {
-            builder.service(service)
-        });
+    let builder = services.into_iter().fold(Registry::builder(), |builder, (_, service)| builder.service(service));
     builder.build().unwrap()
 }
 
@@ -51,44 +43,19 @@ pub(crate) fn registry() -> impl Strategy<Value = Registry> {
 
 /// Drafts without conflicts.
 pub(crate) fn drafts() -> impl Strategy<Value = Vec<Draft>> {
-    let head = (
-        select(vec![
-            Version::new(1, 0),
-            Version::new(1, 1),
-            Version::new(2, 0),
-        ]),
-        provider(),
-    );
+    let head = (select(vec![Version::new(1, 0), Version::new(1, 1), Version::new(2, 0)]), provider());
     let heads = [head.clone(), head.clone(), head];
-    let methods = vec(
-        (
-            0..3_usize,
-            select(vec!["m", "n", "o"]),
-            0..12_u32,
-            kind(),
-            schema(),
-            schema(),
-        ),
-        0..6,
-    );
+    let methods = vec((0..3_usize, select(vec!["m", "n", "o"]), 0..12_u32, kind(), schema(), schema()), 0..6);
     (heads, methods).prop_map(|(heads, methods)| {
         let mut drafts: Vec<Draft> = Vec::new();
         for (index, name, id, kind, argument, result) in methods {
             let (version, provider) = heads[index];
             let service = (["a", "b", "b.c"][index], version, provider);
             let id = (id > 0).then_some(id);
-            let taken = |draft: &Draft| {
-                draft.id == id && id.is_some() || (draft.service.0, draft.name) == (service.0, name)
-            };
+            let taken =
+                |draft: &Draft| draft.id == id && id.is_some() || (draft.service.0, draft.name) == (service.0, name);
             if !drafts.iter().any(taken) {
-                drafts.push(Draft {
-                    service,
-                    name,
-                    id,
-                    kind,
-                    argument,
-                    result,
-                });
+                drafts.push(Draft { service, name, id, kind, argument, result });
             }
         }
         drafts
@@ -174,25 +141,15 @@ pub(crate) fn edit(schema: &mut OwnedNamedType, steps: &[u8]) {
     match &mut schema.ty {
         Type::Option(inner) | Type::NewtypeStruct(inner) | Type::Seq(inner) => edit(inner, rest),
         Type::Map { key, val } => edit(if step % 2 == 0 { key } else { val }, rest),
-        Type::Tuple(items) | Type::TupleStruct(items) => {
-            edit_list(items, step, |item| edit(item, rest))
-        }
+        Type::Tuple(items) | Type::TupleStruct(items) => edit_list(items, step, |item| edit(item, rest)),
         Type::Struct(items) => edit_list(items, step, |item| edit_value(item, rest)),
         Type::Enum(items) => edit_list(items, step, |item| match &mut item.ty {
             Variant::UnitVariant => item.name.push('x'),
             Variant::NewtypeVariant(inner) => edit(inner, rest),
             Variant::TupleVariant(items) => edit_list(items, step / 8, |item| edit(item, rest)),
-            Variant::StructVariant(items) => {
-                edit_list(items, step / 8, |item| edit_value(item, rest))
-            }
+            Variant::StructVariant(items) => edit_list(items, step / 8, |item| edit_value(item, rest)),
         }),
-        ty => {
-            *ty = if step % 2 == 0 {
-                Type::Bool
-            } else {
-                Type::UnitStruct
-            }
-        }
+        ty => *ty = if step % 2 == 0 { Type::Bool } else { Type::UnitStruct },
     }
 }
 
@@ -205,10 +162,7 @@ fn other_form(ty: Type) -> Type {
         Type::Tuple(items) => Type::TupleStruct(items),
         Type::TupleStruct(items) => Type::Tuple(items),
         Type::Map { key, val } => Type::Map { key: val, val: key },
-        ty => Type::Tuple(vec![OwnedNamedType {
-            name: "T".into(),
-            ty,
-        }]),
+        ty => Type::Tuple(vec![OwnedNamedType { name: "T".into(), ty }]),
     }
 }
 
@@ -238,15 +192,7 @@ fn value(ty: impl Strategy<Value = OwnedNamedType>) -> impl Strategy<Value = Own
 }
 
 fn type_name() -> impl Strategy<Value = String> {
-    select(vec![
-        "T",
-        "Vec<T>",
-        "[T; N]",
-        "Result<T, E>",
-        "",
-        "é\n\u{1b}",
-    ])
-    .prop_map(str::to_owned)
+    select(vec!["T", "Vec<T>", "[T; N]", "Result<T, E>", "", "é\n\u{1b}"]).prop_map(str::to_owned)
 }
 
 fn label() -> impl Strategy<Value = String> {

@@ -1,0 +1,394 @@
+//! A session in a tokio program.
+//!
+//! One task per session attends to the socket while nobody else drains the ring. A call first looks at the ring for a
+//! moment on its own, if it is the only one in flight, so that a quick reply needs no task switch; then it leaves that
+//! to the attendant.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use ::tokio::io::Interest;
+use ::tokio::io::unix::AsyncFd;
+use ::tokio::time::timeout;
+use rapace_core::link::Pulse;
+use rapace_core::sleep;
+
+use crate::calls::{CallKey, Outcome, Reply};
+use crate::error::{CallError, SessionEnd};
+use crate::handler::IncomingCall;
+use crate::handshake::EXIT_PATIENCE;
+use crate::machine::Unsent;
+use crate::patience::Patience;
+use crate::role::{PeerA, Role};
+use crate::session::{CallOptions, Session};
+use crate::shared::{Purpose, Shared, request, spin_on};
+use crate::state::{SocketRead, State};
+use crate::waiters::Waits;
+
+/// Calls of the peer that are run before other tasks have their turn.
+const CALLS_PER_POLL: usize = 32;
+
+/// A session that tasks use.
+///
+/// Handlers run on the attendant's task or that of a caller, and must not block it: one that has to wait takes its
+/// [`IncomingCall`] to a task of its own.
+pub struct AsyncSession<R: Role> {
+    session: Session<R>,
+}
+
+impl<R: Role> Clone for AsyncSession<R> {
+    fn clone(&self) -> Self {
+        Self { session: self.session.clone() }
+    }
+}
+
+impl<R: Role> fmt::Debug for AsyncSession<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncSession").field(&self.session).finish()
+    }
+}
+
+impl<R: Role> AsyncSession<R> {
+    /// Takes a session into the current runtime, and serves the peer's calls from then on.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be registered.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time.
+    pub fn new(session: Session<R>) -> io::Result<Self> {
+        let shared = Arc::clone(session.shared());
+        let socket = watch(shared.socket().as_fd().try_clone_to_owned()?)?;
+        let process = shared.pidfd().map(|fd| fd.try_clone_to_owned().and_then(watch)).transpose()?;
+        ::tokio::spawn(Attendant { shared, socket, process }.attend());
+        Ok(Self { session })
+    }
+
+    /// The session, for all that does not wait.
+    pub fn session(&self) -> &Session<R> {
+        &self.session
+    }
+
+    /// Calls the peer and waits for its reply. Dropped, the call is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
+        self.start(method, body, options).await?.wait().await
+    }
+
+    /// Sends a request, and waits for room if there is none.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<AsyncCall, CallError> {
+        self.open(method, body, options, false).await
+    }
+
+    /// Waits until the session ends.
+    pub async fn ended(&self) -> Arc<SessionEnd> {
+        let shared = self.session.shared();
+        let mut waiting = Registered { shared, id: None };
+        poll_fn(|cx| {
+            let mut state = shared.state();
+            if let Some(end) = state.machine.end() {
+                return Poll::Ready(Arc::clone(end));
+            }
+            waiting.renew(&mut state, cx, false);
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn open(
+        &self,
+        method: u32,
+        body: &[u8],
+        options: &CallOptions,
+        lifecycle: bool,
+    ) -> Result<AsyncCall, CallError> {
+        let shared = self.session.shared();
+        let mut patience = shared.patience(options);
+        let mut request = crate::machine::Request { lifecycle, ..request(method, body, options) };
+        let mut left = patience;
+        let mut waiting = Registered { shared, id: None };
+        let opening = poll_fn(|cx| {
+            let mut state = shared.state();
+            if waiting.id.is_some() && request.time_left.is_some() {
+                request.time_left = left.left();
+            }
+            let opened = loop {
+                match state.open(&request) {
+                    Err(Unsent::Full) => {
+                        waiting.renew(&mut state, cx, true);
+                        if !state.widen_sleep() {
+                            break Poll::Pending;
+                        }
+                    }
+                    opened => break Poll::Ready(opened),
+                }
+            };
+            shared.leave(state);
+            opened
+        });
+        let opened = match patience.left() {
+            Some(left) => timeout(left, opening).await,
+            None => Ok(opening.await),
+        };
+        match opened {
+            Ok(Ok(key)) => Ok(AsyncCall { shared: Arc::clone(shared), key, patience, taken: false }),
+            Ok(Err(Unsent::Failed(error))) => Err(error),
+            Ok(Err(Unsent::Full)) | Err(_) => Err(CallError::DeadlineExceeded { waited: patience.time() }),
+        }
+    }
+}
+
+impl AsyncSession<PeerA> {
+    /// Calls `initialize` (2000) or `shutdown` (2002) of a plugin, on channel 0, one at a time.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn call_lifecycle(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
+        self.open(method, body, options, true).await?.wait().await
+    }
+}
+
+/// A call whose reply has not been taken. Dropped, it is cancelled.
+#[must_use = "a call that is dropped is cancelled"]
+pub struct AsyncCall {
+    shared: Arc<Shared>,
+    key: CallKey,
+    patience: Patience,
+    taken: bool,
+}
+
+impl AsyncCall {
+    /// Waits for the reply.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn wait(mut self) -> Result<Reply, CallError> {
+        let outcome = match self.look() {
+            Some(outcome) => outcome,
+            None => {
+                let (shared, key) = (&self.shared, self.key);
+                let reply = poll_fn(|cx| {
+                    let mut state = shared.state();
+                    if !state.leading {
+                        state.pump();
+                    }
+                    let outcome = state.machine.take(key);
+                    if outcome.is_none() {
+                        state.machine.set_waker(key, cx.waker());
+                    }
+                    shared.leave(state);
+                    outcome.map_or(Poll::Pending, Poll::Ready)
+                });
+                match self.patience.left() {
+                    Some(left) => timeout(left, reply)
+                        .await
+                        .map_err(|_| CallError::DeadlineExceeded { waited: self.patience.time() })?,
+                    None => reply.await,
+                }
+            }
+        };
+        self.taken = true;
+        outcome
+    }
+
+    /// Looks for the reply for a moment, if nobody else does and no other call could use the time.
+    fn look(&self) -> Option<Outcome> {
+        let mut state = self.shared.state();
+        if state.leading {
+            return state.machine.take(self.key);
+        }
+        state.lead();
+        state.pump();
+        let mut outcome = state.machine.take(self.key);
+        let alone = state.machine.in_flight().0 == 1;
+        let budget = state.spinner(Purpose::Reply(self.key)).budget().unwrap_or_default();
+        if outcome.is_none()
+            && alone
+            && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
+        {
+            self.shared.leave(state);
+            let came = spin_on(&watch, budget);
+            state = self.shared.state();
+            state.pump();
+            outcome = state.machine.take(self.key);
+            let spinner = state.spinner(Purpose::Reply(self.key));
+            if came { spinner.paid() } else { spinner.slept(std::time::Duration::MAX) }
+        }
+        if state.machine.has_arrived(0) {
+            // The attendant runs what has come meanwhile.
+            let attendant = state.attendant.clone();
+            state.machine.wakes().extend(attendant);
+        }
+        state.resign();
+        self.shared.leave(state);
+        outcome
+    }
+}
+
+impl Drop for AsyncCall {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.shared.abandon(self.key);
+        }
+    }
+}
+
+impl fmt::Debug for AsyncCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncCall").field("key", &self.key).finish()
+    }
+}
+
+/// A task among those that are woken for room or for the end.
+struct Registered<'a> {
+    shared: &'a Shared,
+    id: Option<u64>,
+}
+
+impl Registered<'_> {
+    fn renew(&mut self, state: &mut State, cx: &Context<'_>, wants_room: bool) {
+        if let Some(id) = self.id.take() {
+            state.waiters.remove(id);
+        }
+        let waits = Waits { serves_below: None, wants_room, leads: false };
+        self.id = Some(state.waiters.add(cx.waker(), waits));
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.shared.state().waiters.remove(id);
+        }
+    }
+}
+
+/// The task that attends to a session.
+struct Attendant {
+    shared: Arc<Shared>,
+    socket: AsyncFd<OwnedFd>,
+    process: Option<AsyncFd<OwnedFd>>,
+}
+
+/// Registers a descriptor with the current runtime.
+fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe for the sake of other types: an OwnedFd stays open, and the same"
+    )]
+    AsyncFd::with_interest(fd, Interest::READABLE)
+}
+
+/// Why an attendant has nothing more to do.
+enum Done {
+    /// The session has ended.
+    Ended,
+    /// The peer is gone.
+    Gone,
+}
+
+impl Attendant {
+    async fn attend(self) {
+        if let Done::Gone = poll_fn(|cx| self.poll(cx)).await {
+            let exit = self.exit().await;
+            let mut state = self.shared.state();
+            state.peer_gone(exit);
+            self.shared.leave(state);
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Done> {
+        for _ in 0..CALLS_PER_POLL {
+            let mut state = self.shared.state();
+            if state.machine.end().is_some() {
+                self.shared.leave(state);
+                return Poll::Ready(Done::Ended);
+            }
+            match &mut state.attendant {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            if !state.leading {
+                state.link.disarm();
+                state.pump();
+            }
+            if let Some(arrived) = state.machine.next_arrived(0) {
+                state.running += 1;
+                state.link.set_pulse(Pulse::Active);
+                self.shared.leave(state);
+                IncomingCall::new(Arc::clone(&self.shared), arrived).run(self.shared.handler());
+                self.shared.state().running -= 1;
+                continue;
+            }
+            let next = self.poll_socket(cx, &mut state);
+            let again = match next {
+                Poll::Ready(Some(done)) => {
+                    self.shared.leave(state);
+                    return Poll::Ready(done);
+                }
+                Poll::Ready(None) => true,
+                Poll::Pending if state.leading => false,
+                Poll::Pending => {
+                    state.calibrate();
+                    if state.running == 0 {
+                        state.link.set_pulse(Pulse::Dormant);
+                    }
+                    state.arm()
+                }
+            };
+            self.shared.leave(state);
+            if !again {
+                return Poll::Pending;
+            }
+        }
+        // Others have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads the socket if there is something; `Ready(None)` means to look again.
+    fn poll_socket(&self, cx: &mut Context<'_>, state: &mut State) -> Poll<Option<Done>> {
+        if let Some(process) = &self.process
+            && process.poll_read_ready(cx).is_ready()
+        {
+            return Poll::Ready(Some(Done::Gone));
+        }
+        let Ok(mut guard) = ready!(self.socket.poll_read_ready(cx)) else {
+            // The runtime shuts down.
+            return Poll::Ready(Some(Done::Ended));
+        };
+        match state.read_socket() {
+            SocketRead::Ended => Poll::Ready(Some(Done::Gone)),
+            SocketRead::More => Poll::Ready(None),
+            SocketRead::Drained => {
+                guard.clear_ready();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// How the process ended, which may take a moment longer than the end of its socket.
+    async fn exit(&self) -> Option<ExitStatus> {
+        if let Some(process) = &self.process {
+            // Without an end in time there is no status.
+            let _ = timeout(EXIT_PATIENCE, process.readable()).await;
+        }
+        self.shared.exit(std::time::Duration::ZERO)
+    }
+}

@@ -1,0 +1,149 @@
+//! The tokio driver: two ends in one process, one of them or both in a runtime.
+
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rapace_core::socket::Socket;
+use rapace_session::tokio::AsyncSession;
+use rapace_session::{
+    CallError, CallOptions, Code, Config, Handler, Handshake, IncomingCall, NoService, PeerA, PeerB, Session,
+    SessionEnd, Status,
+};
+
+fn pair(a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
+    let (a, b) = Socket::pair().unwrap();
+    let config = Config::new("test", "1");
+    let b_config = config.clone();
+    let plugin = thread::spawn(move || Handshake::<PeerB>::accept(b, b_config).unwrap().finish(b_handler).unwrap());
+    let host = Handshake::<PeerA>::offer(a, None, config).unwrap().finish(a_handler).unwrap();
+    (host, plugin.join().unwrap())
+}
+
+fn echo(call: IncomingCall) {
+    let body = call.body().to_vec();
+    call.reply(&body);
+}
+
+/// The peer wants its reply after it has gone to sleep, so the reply comes from another task.
+fn echo_later(call: IncomingCall) {
+    tokio::spawn(async move {
+        tokio::task::yield_now().await;
+        echo(call);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_all_sizes_get_their_replies() {
+    let (host, plugin) = pair(NoService, echo);
+    let server = thread::spawn(move || plugin.serve());
+    let host = AsyncSession::new(host).unwrap();
+    for bytes in [0usize, 1, 24, 25, 4096, 4097, 509 * 4096, 3 << 20] {
+        let body: Vec<u8> = (0..=250u8).cycle().take(bytes).collect();
+        let reply = host.call(1, &body, &CallOptions::new()).await.unwrap();
+        assert!(reply.body == body[..], "{bytes} bytes");
+    }
+    assert_eq!(host.session().stats().calls_in_flight, 0);
+    drop(host);
+    assert!(matches!(&*server.join().unwrap(), SessionEnd::PeerClosed(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tasks_call_both_ways_at_once() {
+    let (host, plugin) = pair(echo_later, echo_later);
+    let (host, plugin) = (AsyncSession::new(host).unwrap(), AsyncSession::new(plugin).unwrap());
+    let mut tasks = Vec::new();
+    for task in 0..64u32 {
+        let (host, plugin) = (host.clone(), plugin.clone());
+        tasks.push(tokio::spawn(async move {
+            for round in 0..50u32 {
+                let body = [task.to_le_bytes(), round.to_le_bytes()].concat();
+                assert!(host.call(1, &body, &CallOptions::new()).await.unwrap().body == body[..]);
+                let body = vec![task.to_le_bytes()[0]; 70_000];
+                assert!(plugin.call(1, &body, &CallOptions::new()).await.unwrap().body == body[..]);
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for stats in [host.session().stats(), plugin.session().stats()] {
+        assert_eq!((stats.calls_in_flight, stats.inbound_bytes, stats.outbound_bytes), (0, 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn one_thread_is_enough_for_both_ends() {
+    let (host, plugin) = pair(NoService, echo_later);
+    let (host, _plugin) = (AsyncSession::new(host).unwrap(), AsyncSession::new(plugin).unwrap());
+    for round in 0..100u32 {
+        let body = round.to_le_bytes();
+        assert!(host.call(1, &body, &CallOptions::new()).await.unwrap().body == body[..]);
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_and_a_drop_cancel_the_handler() {
+    let (sender, mut held) = tokio::sync::mpsc::unbounded_channel();
+    let hold = move |call: IncomingCall| sender.send(call).unwrap();
+    let (host, plugin) = pair(NoService, hold);
+    let (host, _plugin) = (AsyncSession::new(host).unwrap(), AsyncSession::new(plugin).unwrap());
+    let soon = Duration::from_millis(20);
+    let error = host.call(1, b"", &CallOptions::new().deadline(soon)).await.unwrap_err();
+    assert_eq!(error, CallError::DeadlineExceeded { waited: soon });
+    let pending = host.start(1, b"", &CallOptions::new()).await.unwrap();
+    let first = held.recv().await.unwrap();
+    let second = held.recv().await.unwrap();
+    drop(pending);
+    while !(first.is_cancelled() && second.is_cancelled()) {
+        tokio::task::yield_now().await;
+    }
+    first.fail(Status::new(Code::Cancelled, "so be it"));
+    second.reply(b"too late");
+    while host.session().stats().calls_in_flight > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_session_ends_calls_and_waits() {
+    let (host, plugin) = pair(NoService, |call: IncomingCall| std::mem::forget(call));
+    let host = AsyncSession::new(host).unwrap();
+    let pending = host.start(1, b"", &CallOptions::new()).await.unwrap();
+    let ended = tokio::spawn({
+        let host = host.clone();
+        async move { host.ended().await }
+    });
+    let reason = Status::new(Code::Unavailable, "enough");
+    plugin.close(&reason);
+    assert_eq!(*ended.await.unwrap(), SessionEnd::PeerClosed(reason.clone()));
+    let error = pending.wait().await.unwrap_err();
+    assert_eq!(error.session_end(), Some(&SessionEnd::PeerClosed(reason)));
+}
+
+#[tokio::test]
+async fn a_full_ring_is_waited_for() {
+    let served = Arc::new(AtomicBool::new(false));
+    let (host, plugin) = pair(NoService, echo);
+    let host = AsyncSession::new(host).unwrap();
+    let mut pending = Vec::new();
+    while let Ok(call) = host.session().try_start(1, &[7; 30], &CallOptions::new()) {
+        pending.push(call);
+    }
+    let waiting = tokio::spawn({
+        let (host, served) = (host.clone(), Arc::clone(&served));
+        async move {
+            let call = host.start(1, b"late", &CallOptions::new()).await.unwrap();
+            assert!(served.load(Ordering::SeqCst), "there was no room before the peer took a frame");
+            call.wait().await.unwrap()
+        }
+    });
+    tokio::task::yield_now().await;
+    served.store(true, Ordering::SeqCst);
+    let _plugin = AsyncSession::new(plugin).unwrap();
+    assert!(waiting.await.unwrap().body == b"late"[..]);
+}
