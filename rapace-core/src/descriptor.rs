@@ -360,12 +360,7 @@ fn check_header(
     let [.., depth] = flags.to_le_bytes();
     let (least, most) = if kind == Kind::Request { (1, u8::MAX) } else { (0, 0) };
     if !(least..=most).contains(&depth) {
-        return Err(PeerFault::Depth {
-            found: depth.into(),
-            kind: raw_kind,
-            least: least.into(),
-            most: most.into(),
-        });
+        return Err(PeerFault::Depth { found: depth.into(), kind: raw_kind, least: least.into(), most: most.into() });
     }
     check_channel(channel, method, kind, sender)?;
     if credit != 0 && !bits.has(Flags::CREDIT) {

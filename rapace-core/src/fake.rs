@@ -38,7 +38,12 @@ impl FakePeer {
             Side::A => (a, b),
             Side::B => (b, a),
         };
-        Ok((Link::new(ours, here), Self { segment: theirs, socket: there, published: 0, taken: 0 }))
+        Ok((Link::new(ours, here), Self::new(theirs, there)))
+    }
+
+    /// A fake peer over the memory and the socket of whatever is at the other end.
+    pub fn new(segment: Segment, socket: Socket) -> Self {
+        Self { segment, socket, published: 0, taken: 0 }
     }
 
     /// The layout.

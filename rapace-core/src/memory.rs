@@ -257,6 +257,12 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "0 bytes from 16392 do not fit")]
+    fn an_offset_past_the_end_is_our_own_bug() {
+        halves().1.words(BYTES + 8, 0);
+    }
+
+    #[test]
     #[should_panic(expected = "do not fit")]
     fn a_count_that_overflows_is_our_own_bug() {
         halves().1.words(0, 1 << 61);

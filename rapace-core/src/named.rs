@@ -4,19 +4,18 @@
 //! may open the object may write to all of it, and may shrink it, which ends the other peer by SIGBUS. So both peers must
 //! have chosen to trust each other; to keep each from mistakes of its own, it still maps the other's half read-only.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::mman::{shm_open, shm_unlink};
 use nix::sys::stat::Mode;
+use shared_memory::ShmemConf;
 
 use crate::layout::{Geometry, PROTOCOL_MINOR};
 use crate::memory::{OwnHalf, PeerHalf, Prefault};
 use crate::offer::Offer;
-use crate::segment::{Segment, SegmentError, file_bytes, resize};
+use crate::segment::{Segment, SegmentError, file_bytes};
 use crate::side::Side;
 
 /// The name of a segment, which goes when this is dropped, or when B has opened it. If both die before, it stays until the
@@ -55,8 +54,7 @@ impl Segment {
         nonce: u64,
         prefault: Prefault,
     ) -> Result<(Self, SegmentName), SegmentError> {
-        let (fd, name) = create().map_err(refused("create"))?;
-        resize(&fd, 2 * geometry.half_bytes()).map_err(refused("size"))?;
+        let (fd, name) = create(2 * geometry.half_bytes())?;
         Ok((map(&fd, geometry, nonce, PROTOCOL_MINOR, Side::A, prefault)?, name))
     }
 
@@ -66,7 +64,7 @@ impl Segment {
     ///
     /// When there is no such segment, it has not the size that it must have, or the operating system refuses.
     pub fn open_named(offer: &Offer, name: &str) -> Result<Self, SegmentError> {
-        let fd = shm_open(name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(refused("open"))?;
+        let fd = open(name)?;
         let found = file_bytes(&fd).map_err(refused("measure"))?;
         let expected = 2 * offer.geometry.half_bytes() as u64;
         if found != expected {
@@ -96,22 +94,18 @@ fn map(
     Ok(Segment::new(own, peer, geometry, nonce, minor, side))
 }
 
-/// Creates an empty object with a name that nobody else has.
-fn create() -> Result<(OwnedFd, SegmentName), Errno> {
-    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    loop {
-        let name = format!("/rapace-{:016x}{:016x}", random(), random());
-        match shm_open(name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-            Ok(fd) => return Ok((fd, SegmentName(name))),
-            Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
+/// Creates an object with a name that nobody else has, for the same user alone.
+fn create(bytes: usize) -> Result<(OwnedFd, SegmentName), SegmentError> {
+    let mut object =
+        ShmemConf::new().size(bytes).create().map_err(|error| refused("create")(io::Error::other(error)))?;
+    // This mapping covers both halves and is writable; they are mapped one by one, so that only the name is kept of it.
+    object.set_owner(false);
+    let name = SegmentName(object.get_os_id().to_owned());
+    Ok((open(name.as_str())?, name))
 }
 
-/// 64 bits from the keys that the standard library draws for its hash maps.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+fn open(name: &str) -> Result<OwnedFd, SegmentError> {
+    shm_open(name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(refused("open"))
 }
 
 fn refused<E: Into<io::Error>>(operation: &'static str) -> impl FnOnce(E) -> SegmentError {

@@ -48,8 +48,9 @@ impl ReturnWriter {
 
     /// Gives back the run of this generation that begins with `slot`.
     pub fn give_back(&mut self, ring: &[AtomicU64], slot: u32, generation: u32) {
-        let word =
-            u64::from(generation) << GENERATION_SHIFT | u64::from(self.0.lap()) << LAP_SHIFT | u64::from(slot) & SLOT_MASK;
+        let word = u64::from(generation) << GENERATION_SHIFT
+            | u64::from(self.0.lap()) << LAP_SHIFT
+            | u64::from(slot) & SLOT_MASK;
         // Pairs with the Acquire fence in `ReturnReader::take`: our reads of the payload come before the owner's writes
         // to the slots.
         ring[self.0.index()].store(word, Ordering::Release);

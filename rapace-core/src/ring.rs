@@ -37,10 +37,7 @@ impl Producer {
     /// The producer of an empty ring of `capacity` entries, a power of two.
     pub fn new(capacity: u32) -> Self {
         debug_assert!(capacity.is_power_of_two());
-        Self {
-            capacity: capacity.into(),
-            cursors: CachePadded::new(ProducerCursors { published: 0, consumed: 0 }),
-        }
+        Self { capacity: capacity.into(), cursors: CachePadded::new(ProducerCursors { published: 0, consumed: 0 }) }
     }
 
     /// Whether a message can be published that leaves `reserve` entries free behind it.
@@ -130,10 +127,7 @@ impl Consumer {
     /// The consumer of an empty ring of `capacity` entries, a power of two.
     pub fn new(capacity: u32) -> Self {
         debug_assert!(capacity.is_power_of_two());
-        Self {
-            capacity: capacity.into(),
-            cursors: CachePadded::new(ConsumerCursors { taken: 0, announced: 0 }),
-        }
+        Self { capacity: capacity.into(), cursors: CachePadded::new(ConsumerCursors { taken: 0, announced: 0 }) }
     }
 
     /// Where the next message will appear.

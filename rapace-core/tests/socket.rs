@@ -149,17 +149,11 @@ fn too_few_or_too_many_descriptors_are_refused() {
         let error = check(&offer(), found).to_string();
         assert_eq!(error, format!("O2: {found} descriptors came with the offer, but there must be 2"));
     }
-    for count in [3, 250] {
-        let error = check(&offer(), count);
-        assert!(
-            matches!(
-                error,
-                SocketError::DescriptorCount { found: 3.., expected: 2 }
-                    | SocketError::DescriptorsTruncated { found: 2.. }
-            ),
-            "{error}"
-        );
-    }
+    // How many fit depends on where the buffer lies; of 250, two or a few more are taken and closed.
+    let three = check(&offer(), 3);
+    assert!(matches!(three, SocketError::DescriptorCount { .. } | SocketError::DescriptorsTruncated { .. }), "{three}");
+    let many = check(&offer(), 250);
+    assert!(matches!(many, SocketError::DescriptorsTruncated { found: 2..10 }), "{many}");
     let named = Offer { backing: Backing::Named("/n".to_owned()), ..offer() };
     assert!(matches!(check(&named, 2), SocketError::DescriptorCount { found: 2, expected: 0 }));
 }
@@ -225,6 +219,18 @@ fn a_peer_that_will_say_no_more_is_gone() {
     assert!(b.drain(8).unwrap().ended);
     let ready = b.wait(None, None).unwrap();
     assert!(ready.socket && ready.hangup);
+}
+
+#[test]
+fn a_socket_that_is_shut_down_has_ended_for_both_sides() {
+    let (a, b) = Socket::pair().unwrap();
+    let copy = a.as_fd().try_clone_to_owned().unwrap();
+    a.shutdown();
+    for end in [&a, &b] {
+        assert!(end.drain(8).unwrap().ended);
+        assert_eq!(end.ring().unwrap(), Ring::PeerGone);
+    }
+    drop(copy);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Config {
     pub registry: Registry,
     /// The memory. It is A's choice; B takes what it is offered.
     pub geometry: GeometryConfig,
+    /// What the memory is made of: A's choice. B takes a named segment only if it has chosen that too.
+    pub backing: SegmentBacking,
     /// Whether the memory is touched at once or when it is first used.
     pub prefault: Prefault,
     /// What is taken from the peer.
@@ -29,6 +31,19 @@ pub struct Config {
     pub wait: WaitStrategy,
     /// What follows from a fault of the peer.
     pub faults: FaultPolicy,
+}
+
+/// What the memory of a session is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SegmentBacking {
+    /// Two sealed memfds: the kernel keeps each peer from writing to the other's half, and from resizing either.
+    #[default]
+    Sealed,
+    /// A named segment, where no memfd or no descriptor can pass. **Both peers trust each other**: whichever of them
+    /// misbehaves can end the other.
+    #[cfg(feature = "named-segment")]
+    NamedForTrustedPeers,
 }
 
 impl Config {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind, Verb};
 use rapace_core::link::{Link, Pulse};
 use rapace_core::offer::{Backing, Offer, OfferError};
-use rapace_core::segment::{Segment, SegmentError};
+use rapace_core::segment::{HalfFds, Segment, SegmentError};
 use rapace_core::sleep::Interest;
 use rapace_core::slots::Class;
 use rapace_core::socket::{Socket, SocketError};
@@ -20,7 +20,7 @@ use rapace_core::{Geometry, GeometryError, PeerFault};
 use thiserror::Error;
 use tracing::debug;
 
-use crate::config::Config;
+use crate::config::{Config, SegmentBacking};
 use crate::fault::Fault;
 use crate::handler::Handler;
 use crate::hello::{HELLO_BYTES_MAX, Hello, PeerInfo};
@@ -94,7 +94,55 @@ pub struct Handshake<R: Role> {
     config: Config,
     hello: Vec<u8>,
     start: Instant,
+    /// What B opens the memory by: kept until it has.
+    _memory: Option<Memory>,
     role: PhantomData<R>,
+}
+
+/// What B opens the memory by.
+#[derive(Debug)]
+enum Memory {
+    Fds(HalfFds),
+    #[cfg(feature = "named-segment")]
+    Named {
+        /// The object goes with its name, and without it if B has not opened it.
+        _name: rapace_core::named::SegmentName,
+    },
+}
+
+impl Memory {
+    fn fds(&self) -> Option<&HalfFds> {
+        match self {
+            Self::Fds(fds) => Some(fds),
+            #[cfg(feature = "named-segment")]
+            Self::Named { .. } => None,
+        }
+    }
+}
+
+fn create_segment(config: &Config, geometry: Geometry, nonce: u64) -> Result<(Segment, Offer, Memory), SegmentError> {
+    let offer = |backing| Offer::new(backing, nonce, geometry);
+    match config.backing {
+        SegmentBacking::Sealed => {
+            let (segment, fds) = Segment::create(geometry, nonce, config.prefault)?;
+            Ok((segment, offer(Backing::Sealed), Memory::Fds(fds)))
+        }
+        #[cfg(feature = "named-segment")]
+        SegmentBacking::NamedForTrustedPeers => {
+            let (segment, name) = Segment::create_named(geometry, nonce, config.prefault)?;
+            Ok((segment, offer(Backing::Named(name.as_str().to_owned())), Memory::Named { _name: name }))
+        }
+    }
+}
+
+/// Opens a named segment, if this side has chosen to take one.
+fn open_named(config: &Config, offer: &Offer) -> Result<Result<Segment, SegmentError>, Status> {
+    #[cfg(feature = "named-segment")]
+    if let (SegmentBacking::NamedForTrustedPeers, Backing::Named(name)) = (config.backing, &offer.backing) {
+        return Ok(Segment::open_named(offer, name));
+    }
+    let message = format!("O5: the offer is {:?}, but {:?} is taken here", offer.backing, config.backing);
+    Err(Status::new(Code::PermissionDenied, message))
 }
 
 impl Handshake<PeerA> {
@@ -107,12 +155,14 @@ impl Handshake<PeerA> {
         let geometry = Geometry::new(config.geometry)?;
         let hello = own_hello::<PeerA>(&config)?;
         let nonce = fresh_nonce();
-        let (segment, fds) = Segment::create(geometry, nonce, config.prefault)?;
+        let (segment, offer, memory) = create_segment(&config, geometry, nonce)?;
         let start = Instant::now();
-        let this = |socket| Self { link: Link::new(segment, socket), process, config, hello, start, role: PhantomData };
-        match socket.send_offer(&Offer::new(Backing::Sealed, nonce, geometry), Some(&fds)) {
-            Ok(()) => Ok(this(socket)),
-            Err(SocketError::PeerGone) => Err(this(socket).peer_gone()),
+        let sent = socket.send_offer(&offer, memory.fds());
+        let link = Link::new(segment, socket);
+        let mut this = Self { link, process, config, hello, start, _memory: Some(memory), role: PhantomData };
+        match sent {
+            Ok(()) => Ok(this),
+            Err(SocketError::PeerGone) => Err(this.peer_gone()),
             Err(error) => Err(error.into()),
         }
     }
@@ -138,14 +188,15 @@ impl Handshake<PeerB> {
             SocketError::PeerGone | SocketError::DeadlinePassed => {}
             _ => refuse(&socket, Code::InvalidArgument, error),
         })?;
-        let Some(fds) = fds else {
-            let status = Status::new(Code::PermissionDenied, "O5: a named segment is only taken from a trusted peer");
-            refuse(&socket, status.code, &status);
-            return Err(HandshakeError::Refused(status));
+        let segment = match fds {
+            Some(fds) => Segment::accept(&offer, fds),
+            None => open_named(&config, &offer)
+                .inspect_err(|status| refuse(&socket, status.code, status))
+                .map_err(HandshakeError::Refused)?,
         };
-        let segment =
-            Segment::accept(&offer, fds).inspect_err(|error| refuse(&socket, Code::InvalidArgument, error))?;
-        Ok(Self { link: Link::new(segment, socket), process: None, config, hello, start, role: PhantomData })
+        let segment = segment.inspect_err(|error| refuse(&socket, Code::InvalidArgument, error))?;
+        let link = Link::new(segment, socket);
+        Ok(Self { link, process: None, config, hello, start, _memory: None, role: PhantomData })
     }
 }
 
@@ -200,7 +251,7 @@ impl<R: Role> Handshake<R> {
             return Err(HandshakeError::TimedOut { due, waited });
         }
         self.link.arm(Interest::FramesAndRoom);
-        let came = self.link.watch(Interest::FramesAndRoom)?.came();
+        let came = self.link.has_news(Interest::FramesAndRoom)?;
         let mut ended = false;
         if !came {
             let ready = self.link.socket().wait(self.process.as_ref().map(|process| process.as_fd()), Some(left))?;

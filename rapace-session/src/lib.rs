@@ -48,7 +48,7 @@ mod waiters;
 
 pub use body::Body;
 pub use calls::Reply;
-pub use config::{Config, Prefault, WaitStrategy};
+pub use config::{Config, Prefault, SegmentBacking, WaitStrategy};
 pub use error::{CallError, SessionEnd};
 pub use fault::{Fault, FaultPolicy};
 pub use handler::{Handler, IncomingCall, NoService, Router};

@@ -144,7 +144,7 @@ impl<R: Role> Session<R> {
     ///
     /// See [`CallError`]: each says by its variant whether the call may have been run.
     pub fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        self.start(method, body, options)?.wait()
+        self.shared().call(request(method, body, options), options)
     }
 
     /// Sends a request and does not wait for the reply, though for room if there is none.
@@ -249,6 +249,6 @@ impl Session<PeerA> {
     /// As [`Session::call`].
     pub fn call_lifecycle(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
         let request = Request { lifecycle: true, ..request(method, body, options) };
-        self.shared().start(request, options)?.wait()
+        self.shared().call(request, options)
     }
 }

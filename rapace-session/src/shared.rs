@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use rapace_core::Side;
-use rapace_core::link::{Link, Pulse, Watch};
+use rapace_core::link::{Link, PeerView, Pulse, Watch};
 use rapace_core::socket::{Readiness, Socket};
 use rapace_core::wait::look;
 
-use crate::calls::{CallKey, Reply};
+use crate::calls::{CallKey, Outcome, Reply};
 use crate::config::Config;
 use crate::error::CallError;
 use crate::handler::{Handler, IncomingCall, depth};
@@ -39,6 +39,7 @@ use crate::waiters::Waits;
 pub(crate) struct Shared {
     state: Mutex<State>,
     socket: Arc<Socket>,
+    view: PeerView,
     process: Option<Mutex<Process>>,
     /// A watch on the process that needs no lock.
     pidfd: Option<OwnedFd>,
@@ -76,7 +77,7 @@ impl Shared {
         peer: PeerInfo,
         handler: Box<dyn Handler>,
     ) -> Self {
-        let socket = Arc::clone(link.socket());
+        let (socket, view) = (Arc::clone(link.socket()), link.view());
         let machine = Machine::new(side, config.limits, peer.clone(), config.faults);
         let liveness = Liveness::new(config.timeouts.liveness, Instant::now());
         let mut state = State::new(link, machine, config.wait, liveness);
@@ -84,6 +85,7 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             socket,
+            view,
             // Without a second descriptor the socket's end has to do.
             pidfd: process.as_ref().and_then(|process| process.as_fd().try_clone_to_owned().ok()),
             process: process.map(Mutex::new),
@@ -147,7 +149,7 @@ impl Shared {
         body: &[u8],
         options: &CallOptions,
     ) -> Result<Reply, CallError> {
-        self.start(Request { depth: u32::from(depth) + 1, ..request(method, body, options) }, options)?.wait()
+        self.call(Request { depth: u32::from(depth) + 1, ..request(method, body, options) }, options)
     }
 
     pub(crate) fn patience(&self, options: &CallOptions) -> Patience {
@@ -155,10 +157,6 @@ impl Shared {
             Some(deadline) => Patience::new(deadline).started(),
             None => Patience::new(self.timeouts.call),
         }
-    }
-
-    fn pending(self: &Arc<Self>, key: CallKey, patience: Patience) -> PendingCall {
-        PendingCall::new(Arc::clone(self), key, patience)
     }
 
     pub(crate) fn try_start(
@@ -172,7 +170,7 @@ impl Shared {
         let opened = state.open(&request(method, body, options));
         self.leave(state);
         match opened {
-            Ok(key) => Ok(self.pending(key, patience)),
+            Ok(key) => Ok(PendingCall::new(Arc::clone(self), key, patience)),
             Err(Unsent::Full) => Err(CallError::WouldBlock),
             Err(Unsent::Failed(error)) => Err(error),
         }
@@ -180,27 +178,54 @@ impl Shared {
 
     pub(crate) fn start(
         self: &Arc<Self>,
-        mut request: Request<'_>,
+        request: Request<'_>,
         options: &CallOptions,
     ) -> Result<PendingCall, CallError> {
         let mut patience = self.patience(options);
-        let mut state = self.state();
-        let first = state.open(&request);
+        let (state, key) = self.open(request, &mut patience)?;
         self.leave(state);
-        let opened = match first {
-            Err(Unsent::Full) => self.wait(Purpose::Room, &mut patience.clone(), |state| {
-                if request.time_left.is_some() {
-                    request.time_left = patience.left();
-                }
-                match state.open(&request) {
-                    Err(Unsent::Full) => None,
-                    opened => Some(opened),
-                }
-            }),
-            opened => Some(opened),
+        Ok(PendingCall::new(Arc::clone(self), key, patience))
+    }
+
+    /// Sends a request and waits for its outcome.
+    pub(crate) fn call(self: &Arc<Self>, request: Request<'_>, options: &CallOptions) -> Outcome {
+        let mut patience = self.patience(options);
+        let (state, key) = self.open(request, &mut patience)?;
+        let outcome = self.wait_from(state, Purpose::Reply(key), &mut patience, |state| state.machine.take(key));
+        outcome.unwrap_or_else(|| {
+            self.abandon(key);
+            Err(CallError::DeadlineExceeded { waited: patience.time() })
+        })
+    }
+
+    /// Sends a request, waiting for room if there is none; the lock is held when it has been sent.
+    fn open<'a>(
+        self: &'a Arc<Self>,
+        mut request: Request<'_>,
+        patience: &mut Patience,
+    ) -> Result<(MutexGuard<'a, State>, CallKey), CallError> {
+        let mut state = self.state();
+        let opened = match state.open(&request) {
+            Ok(key) => return Ok((state, key)),
+            Err(Unsent::Full) => {
+                let mut clock = *patience;
+                self.wait_from(state, Purpose::Room, patience, |state| {
+                    if request.time_left.is_some() {
+                        request.time_left = clock.left();
+                    }
+                    match state.open(&request) {
+                        Err(Unsent::Full) => None,
+                        opened => Some(opened),
+                    }
+                })
+            }
+            failed => {
+                self.leave(state);
+                Some(failed)
+            }
         };
         match opened {
-            Some(Ok(key)) => Ok(self.pending(key, patience)),
+            Some(Ok(key)) => Ok((self.state(), key)),
             Some(Err(Unsent::Failed(error))) => Err(error),
             Some(Err(Unsent::Full)) | None => Err(CallError::DeadlineExceeded { waited: patience.time() }),
         }
@@ -220,6 +245,17 @@ impl Shared {
         self: &Arc<Self>,
         purpose: Purpose,
         patience: &mut Patience,
+        attempt: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        self.wait_from(self.state(), purpose, patience, attempt)
+    }
+
+    /// The same for who has the lock already.
+    fn wait_from<'a, T>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        purpose: Purpose,
+        patience: &mut Patience,
         mut attempt: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
         let below = depth();
@@ -227,7 +263,6 @@ impl Shared {
         // Whether this thread has looked in vain since it last did something, and whether it has waited at all.
         let mut spun = false;
         let mut waited = false;
-        let mut state = self.state();
         let found = loop {
             if leads || !state.leading {
                 state.pump();
@@ -286,7 +321,7 @@ impl Shared {
         };
         let budget = state.spinner(purpose).budget();
         let mut came = false;
-        state = self.relock(state, || came = spin_on(&watch, budget.unwrap_or(SPIN_SLICE)));
+        state = self.relock(state, || came = self.spin_on(&watch, budget.unwrap_or(SPIN_SLICE)));
         if came {
             state.spinner(purpose).paid();
         }
@@ -315,9 +350,9 @@ impl Shared {
         let interest = state.interest(purpose.wants_room());
         state.link.arm(interest);
         state.link.set_pulse(Pulse::Dormant);
-        match state.link.watch(interest) {
-            Ok(watch) if watch.came() => {}
-            Ok(_) => {
+        match state.link.has_news(interest) {
+            Ok(true) => {}
+            Ok(false) => {
                 let start = Instant::now();
                 let mut timeout = patience.left();
                 if state.machine.in_flight().0 > 0 {
@@ -386,6 +421,24 @@ impl Shared {
         state
     }
 
+    /// Looks for as long as the budget lasts, without the lock; says whether something has come.
+    pub(crate) fn spin_on(&self, watch: &Watch, budget: Duration) -> bool {
+        let came = || watch.came(&self.view);
+        if budget.is_zero() {
+            return came();
+        }
+        if look(came) {
+            return true;
+        }
+        let start = Instant::now();
+        while start.elapsed() < budget {
+            if look(came) {
+                return true;
+            }
+        }
+        false
+    }
+
     pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(|fd| fd.as_fd())
     }
@@ -427,20 +480,4 @@ pub(crate) fn request<'a>(method: u32, body: &'a [u8], options: &'a CallOptions)
         depth: u32::from(depth()) + 1,
         lifecycle: false,
     }
-}
-
-pub(crate) fn spin_on(watch: &Watch, budget: Duration) -> bool {
-    if budget.is_zero() {
-        return watch.came();
-    }
-    if look(|| watch.came()) {
-        return true;
-    }
-    let start = Instant::now();
-    while start.elapsed() < budget {
-        if look(|| watch.came()) {
-            return true;
-        }
-    }
-    false
 }

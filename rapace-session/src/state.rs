@@ -139,7 +139,7 @@ impl State {
     /// Rings the peer if there is something for it and it sleeps.
     pub(crate) fn flush(&mut self) {
         self.link.flush();
-        let bells = self.link.stats().bells_sent;
+        let bells = self.link.bells_sent();
         if bells != self.bells_sent {
             self.bells_sent = bells;
             match self.link.peer_pulse() {
@@ -174,13 +174,7 @@ impl State {
     pub(crate) fn arm(&mut self) -> bool {
         let interest = self.interest(false);
         self.link.arm(interest);
-        let came = match self.link.watch(interest) {
-            Ok(watch) => watch.came(),
-            Err(fault) => {
-                self.fault(fault);
-                true
-            }
-        };
+        let came = self.has_news(interest);
         if came {
             self.link.disarm();
         }
@@ -194,13 +188,14 @@ impl State {
         }
         // The sleeper may not wait for room: what came before the peer knew must be seen now.
         self.link.arm(Interest::FramesAndRoom);
-        match self.link.watch(Interest::FramesAndRoom) {
-            Ok(watch) => watch.came(),
-            Err(fault) => {
-                self.fault(fault);
-                true
-            }
-        }
+        self.has_news(Interest::FramesAndRoom)
+    }
+
+    fn has_news(&mut self, interest: Interest) -> bool {
+        self.link.has_news(interest).unwrap_or_else(|fault| {
+            self.fault(fault);
+            true
+        })
     }
 
     /// Somebody is woken for the calls that wait for a handler.

@@ -26,7 +26,7 @@ use crate::machine::Unsent;
 use crate::patience::Patience;
 use crate::role::{PeerA, Role};
 use crate::session::{CallOptions, Session};
-use crate::shared::{Purpose, Shared, request, spin_on};
+use crate::shared::{Purpose, Shared, request};
 use crate::state::{SocketRead, State};
 use crate::waiters::Waits;
 
@@ -223,7 +223,7 @@ impl AsyncCall {
             && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
         {
             self.shared.leave(state);
-            let came = spin_on(&watch, budget);
+            let came = self.shared.spin_on(&watch, budget);
             state = self.shared.state();
             state.pump();
             outcome = state.machine.take(self.key);

@@ -130,3 +130,32 @@ fn answer(call: IncomingCall, result: Result<rapace_session::Reply, CallError>) 
         Err(error) => call.fail(Status::new(error.code(), error.to_string())),
     }
 }
+
+#[cfg(feature = "named-segment")]
+mod named {
+    use rapace_session::{HandshakeError, SegmentBacking};
+
+    use super::*;
+
+    #[test]
+    fn a_named_segment_serves_peers_that_both_chose_it() {
+        let config = Config { backing: SegmentBacking::NamedForTrustedPeers, ..Config::new("test", "1") };
+        let (host, plugin) = pair_with(config, NoService, echo);
+        let server = thread::spawn(move || plugin.serve());
+        let body = vec![7; 100_000];
+        assert!(host.call(1, &body, &CallOptions::new()).unwrap().body == body[..]);
+        drop(host);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_named_segment_is_refused_by_a_peer_that_did_not_choose_it() {
+        let (a, b) = Socket::pair().unwrap();
+        let plugin = thread::spawn(move || Handshake::<PeerB>::accept(b, Config::new("plugin", "1")).unwrap_err());
+        let config = Config { backing: SegmentBacking::NamedForTrustedPeers, ..Config::new("host", "1") };
+        let error = Handshake::<PeerA>::offer(a, None, config).unwrap().finish(NoService).unwrap_err();
+        let HandshakeError::RefusedByPeer(status) = error else { panic!("{error}") };
+        assert_eq!(status.code, Code::PermissionDenied, "{status}");
+        assert!(matches!(plugin.join().unwrap(), HandshakeError::Refused(_)));
+    }
+}
