@@ -31,22 +31,15 @@ pub(crate) type Outcome = Result<Reply, CallError>;
 /// Names a call of this side until its outcome has been taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallKey {
-    index: usize,
-    generation: ChannelGeneration,
+    ticket: usize,
+    serial: u64,
 }
 
+/// A channel index, and the call on it.
 #[derive(Debug)]
-struct Entry {
+struct Channel {
     generation: ChannelGeneration,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Free,
-    InFlight(InFlight),
-    /// Ended, and not taken yet; and the bytes that are kept for it.
-    Done(Outcome, usize),
+    call: Option<InFlight>,
 }
 
 #[derive(Debug)]
@@ -55,39 +48,53 @@ struct InFlight {
     method: u32,
     /// The final message, when some of its frames have come.
     begun: Option<Inbound>,
-    waiter: Waiter,
+    /// Who waits for it; nobody does once the call was given up, though its final is still to come.
+    ticket: Option<usize>,
+}
+
+/// One that waits for an outcome. It outlives the channel, which is free for the next call when the final has come.
+#[derive(Debug)]
+struct Ticket {
+    serial: u64,
+    state: Wait,
 }
 
 #[derive(Debug)]
-enum Waiter {
-    /// Somebody waits, and may want to be woken.
-    Here(Option<Waker>),
-    /// Nobody waits any more, but the final is still to come.
-    Gone,
+enum Wait {
+    Free,
+    /// For the call on the channel of this index.
+    Waiting(usize, Option<Waker>),
+    /// Until it is taken; and the bytes that are kept for it.
+    Done(Outcome, usize),
 }
 
-/// The table of calls in flight.
+/// The table of calls in flight, and of those who wait for them.
 #[derive(Debug)]
 pub(crate) struct CallTable {
     side: Side,
     /// Indices below `calls_max` are those of channels; the one behind them is the lifecycle call on channel 0.
-    entries: Vec<Entry>,
+    channels: Vec<Channel>,
     free: Vec<usize>,
     calls_max: usize,
     in_flight: usize,
+    tickets: Vec<Ticket>,
+    free_tickets: Vec<usize>,
+    serial: u64,
 }
 
 impl CallTable {
     pub(crate) fn new(side: Side, calls_max: u32) -> Self {
-        let fresh = || Entry { generation: ChannelGeneration::FIRST, state: State::Free };
         let calls_max = calls_max as usize;
         Self {
             side,
-            entries: (0..=calls_max).map(|_| fresh()).collect(),
+            channels: (0..=calls_max).map(|_| Channel { generation: ChannelGeneration::FIRST, call: None }).collect(),
             // The lowest is used first.
             free: (0..calls_max).rev().collect(),
             calls_max,
             in_flight: 0,
+            tickets: Vec::new(),
+            free_tickets: Vec::new(),
+            serial: 0,
         }
     }
 
@@ -100,11 +107,11 @@ impl CallTable {
     /// Opens the one call that may be in flight on channel 0.
     pub(crate) fn open_lifecycle(&mut self, method: u32) -> Option<(CallKey, ChannelId)> {
         let index = self.calls_max;
-        matches!(self.entries[index].state, State::Free).then(|| self.enter(index, method))
+        self.channels[index].call.is_none().then(|| self.enter(index, method))
     }
 
     fn enter(&mut self, index: usize, method: u32) -> (CallKey, ChannelId) {
-        let entry = &mut self.entries[index];
+        let entry = &mut self.channels[index];
         entry.generation = entry.generation.next();
         let channel = if index == self.calls_max {
             ChannelId::CONTROL
@@ -113,45 +120,66 @@ impl CallTable {
             let index = index as u32;
             ChannelId::new(self.side, index, entry.generation)
         };
-        entry.state = State::InFlight(InFlight { channel, method, begun: None, waiter: Waiter::Here(None) });
+        self.serial += 1;
+        let ticket = Ticket { serial: self.serial, state: Wait::Waiting(index, None) };
+        let place = match self.free_tickets.pop() {
+            Some(place) => {
+                self.tickets[place] = ticket;
+                place
+            }
+            None => {
+                self.tickets.push(ticket);
+                self.tickets.len() - 1
+            }
+        };
+        self.channels[index].call = Some(InFlight { channel, method, begun: None, ticket: Some(place) });
         self.in_flight += 1;
-        (CallKey { index, generation: entry.generation }, channel)
+        (CallKey { ticket: place, serial: self.serial }, channel)
     }
 
-    fn release(&mut self, index: usize) {
-        self.entries[index].state = State::Free;
+    /// The call on a channel has ended: the next one may use it.
+    fn free_channel(&mut self, index: usize) -> Option<InFlight> {
+        let call = self.channels[index].call.take()?;
         self.in_flight -= 1;
         if index < self.calls_max {
             self.free.push(index);
         }
+        Some(call)
     }
 
-    fn entry(&mut self, key: CallKey) -> Option<&mut Entry> {
-        self.entries.get_mut(key.index).filter(|entry| entry.generation == key.generation)
+    fn free_ticket(&mut self, place: usize) -> Wait {
+        self.free_tickets.push(place);
+        std::mem::replace(&mut self.tickets[place].state, Wait::Free)
+    }
+
+    fn wait(&mut self, key: CallKey) -> Option<&mut Wait> {
+        self.tickets.get_mut(key.ticket).filter(|ticket| ticket.serial == key.serial).map(|ticket| &mut ticket.state)
     }
 
     /// Takes back a call of which nothing has been sent.
     pub(crate) fn unsend(&mut self, key: CallKey) {
-        if self.entry(key).is_some_and(|entry| matches!(entry.state, State::InFlight(_))) {
-            self.release(key.index);
+        if let Some(&mut Wait::Waiting(index, _)) = self.wait(key) {
+            self.free_ticket(key.ticket);
+            self.free_channel(index);
         }
     }
 
     /// Nobody waits for this call any more. Gives its channel if it is still in flight, so that the peer must be told,
     /// and takes the bytes that were kept for it off `kept`.
     pub(crate) fn abandon(&mut self, key: CallKey, kept: &mut usize) -> Option<ChannelId> {
-        match &mut self.entry(key)?.state {
-            State::Free => None,
-            State::InFlight(call) => {
+        self.wait(key)?;
+        match self.free_ticket(key.ticket) {
+            Wait::Free => None,
+            Wait::Waiting(index, _) => {
+                let call = self.channels[index].call.as_mut()?;
+                call.ticket = None;
                 if let Some(begun) = &mut call.begun {
                     begun.drop_body(None, kept);
                 }
-                call.waiter = Waiter::Gone;
                 Some(call.channel)
             }
-            State::Done(_, bytes) => {
-                *kept -= *bytes;
-                self.release(key.index);
+            Wait::Done(_, bytes) => {
+                *kept -= bytes;
                 None
             }
         }
@@ -159,21 +187,17 @@ impl CallTable {
 
     /// The outcome of a call, once. Its bytes are taken off `kept`.
     pub(crate) fn take(&mut self, key: CallKey, kept: &mut usize) -> Option<Outcome> {
-        let entry = self.entry(key)?;
-        if !matches!(entry.state, State::Done(..)) {
+        if !matches!(self.wait(key)?, Wait::Done(..)) {
             return None;
         }
-        let State::Done(outcome, bytes) = std::mem::replace(&mut entry.state, State::Free) else { return None };
+        let Wait::Done(outcome, bytes) = self.free_ticket(key.ticket) else { return None };
         *kept -= bytes;
-        self.release(key.index);
         Some(outcome)
     }
 
     /// Who is to be woken when the call ends.
     pub(crate) fn set_waker(&mut self, key: CallKey, new: &Waker) {
-        if let Some(Entry { state: State::InFlight(InFlight { waiter: Waiter::Here(waker), .. }), .. }) =
-            self.entry(key)
-        {
+        if let Some(Wait::Waiting(_, waker)) = self.wait(key) {
             match waker {
                 Some(old) => old.clone_from(new),
                 None => *waker = Some(new.clone()),
@@ -181,7 +205,7 @@ impl CallTable {
         }
     }
 
-    /// Calls that are in flight, or ended and not taken.
+    /// Calls that are in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -198,9 +222,8 @@ impl CallTable {
     ) -> Result<Option<Waker>, Fault> {
         let header = frame.header;
         let index = if header.channel.is_control() { self.calls_max } else { header.channel.index() };
-        let Some(Entry { state: State::InFlight(call), .. }) =
-            self.entries.get_mut(index).filter(|entry| entry.is_on(header.channel))
-        else {
+        let call = self.channels.get_mut(index).and_then(|entry| entry.call.as_mut());
+        let Some(call) = call.filter(|call| call.channel == header.channel) else {
             link.discard(frame.payload);
             return Err(Fault::NoSuchCall { channel: header.channel.raw() });
         };
@@ -209,8 +232,8 @@ impl CallTable {
             let channel = header.channel.raw();
             return Err(Fault::FinalMethod { channel, found: header.method, expected: call.method });
         }
-        let gone = matches!(call.waiter, Waiter::Gone);
-        Inbound::take_frame(&mut call.begun, frame, link, room, gone, kept)?;
+        let unwanted = call.ticket.is_none();
+        Inbound::take_frame(&mut call.begun, frame, link, room, unwanted, kept)?;
         if header.flags.has(Flags::MORE) {
             return Ok(None);
         }
@@ -219,49 +242,33 @@ impl CallTable {
 
     /// The last frame of a final message has come.
     fn end(&mut self, index: usize, room: Room, kept: &mut usize) -> Option<Waker> {
-        let entry = &mut self.entries[index];
-        let State::InFlight(InFlight { begun: Some(message), waiter, .. }) =
-            std::mem::replace(&mut entry.state, State::Free)
-        else {
-            return None;
-        };
-        let Waiter::Here(waker) = waiter else {
-            self.release(index);
-            return None;
-        };
+        let InFlight { begun, ticket, .. } = self.free_channel(index)?;
+        let (message, place) = (begun?, ticket?);
         let bytes = message.heap_bytes();
         let outcome = outcome(message, room);
         // Only a reply keeps its bytes until it is taken.
         let bytes_kept = if outcome.is_ok() { bytes } else { 0 };
         *kept -= bytes - bytes_kept;
-        entry.state = State::Done(outcome, bytes_kept);
-        waker
+        self.resolve(place, outcome, bytes_kept)
+    }
+
+    /// Gives one that waits its outcome.
+    fn resolve(&mut self, place: usize, outcome: Outcome, bytes: usize) -> Option<Waker> {
+        match std::mem::replace(&mut self.tickets[place].state, Wait::Done(outcome, bytes)) {
+            Wait::Waiting(_, waker) => waker,
+            Wait::Free | Wait::Done(..) => None,
+        }
     }
 
     /// Ends every call that is in flight, with the same error; gives who is to be woken.
     pub(crate) fn fail(&mut self, error: &CallError, wakers: &mut Vec<Waker>, kept: &mut usize) {
-        for index in 0..self.entries.len() {
-            let entry = &mut self.entries[index];
-            match std::mem::replace(&mut entry.state, State::Free) {
-                State::InFlight(InFlight { waiter, begun, .. }) => {
-                    *kept -= begun.map_or(0, |message| message.heap_bytes());
-                    match waiter {
-                        Waiter::Here(waker) => {
-                            entry.state = State::Done(Err(error.clone()), 0);
-                            wakers.extend(waker);
-                        }
-                        Waiter::Gone => self.release(index),
-                    }
-                }
-                other => entry.state = other,
+        for index in 0..self.channels.len() {
+            let Some(InFlight { begun, ticket, .. }) = self.free_channel(index) else { continue };
+            *kept -= begun.map_or(0, |message| message.heap_bytes());
+            if let Some(place) = ticket {
+                wakers.extend(self.resolve(place, Err(error.clone()), 0));
             }
         }
-    }
-}
-
-impl Entry {
-    fn is_on(&self, channel: ChannelId) -> bool {
-        matches!(&self.state, State::InFlight(call) if call.channel == channel)
     }
 }
 

@@ -104,6 +104,11 @@ impl Machine {
         &mut self.wakes
     }
 
+    /// Whether no more calls may be opened.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.refusing.is_some()
+    }
+
     /// Whether messages wait for room.
     pub(crate) fn wants_room(&self) -> bool {
         !self.outbox.is_empty()

@@ -61,7 +61,7 @@ impl CallOptions {
 pub struct SessionStats {
     /// Frames, bells and sleeps.
     pub link: LinkStats,
-    /// Calls of this side that are in flight, or whose outcome nobody has taken.
+    /// Calls of this side that are in flight.
     pub calls_in_flight: usize,
     /// Calls of the peer that are in flight.
     pub served_in_flight: usize,

@@ -271,9 +271,7 @@ impl Shared {
                 break Some(found);
             }
             if let Some(arrived) = state.machine.next_arrived(below) {
-                if std::mem::take(&mut leads) {
-                    state.resign();
-                }
+                state.step_back(std::mem::take(&mut leads));
                 spun = false;
                 state.running += 1;
                 state.link.set_pulse(Pulse::Active);
@@ -302,9 +300,7 @@ impl Shared {
                 if spun { (self.sleep(state, purpose, patience), false) } else { self.spin(state, purpose) };
             waited = true;
         };
-        if leads {
-            state.resign();
-        }
+        state.step_back(leads);
         self.leave(state);
         found
     }
@@ -414,7 +410,9 @@ impl Shared {
             return state;
         }
         let id = state.waiters.add(parker.waker(), waits);
-        let spin = state.spinner(purpose).budget().unwrap_or(SPIN_SLICE);
+        // A crowd that looks would take the core from the one that drains the ring.
+        let alone = state.waiters.count() == 1;
+        let spin = if alone { state.spinner(purpose).budget().unwrap_or(SPIN_SLICE) } else { Duration::ZERO };
         let left = patience.left();
         state = self.relock(state, || parker.park(spin, left));
         state.waiters.remove(id);

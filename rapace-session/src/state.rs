@@ -33,6 +33,7 @@ pub(crate) struct State {
     pub(crate) liveness: Liveness,
     bells_sent: u64,
     room: (u64, u64),
+    calls_in_flight: usize,
     settled: bool,
 }
 
@@ -69,6 +70,7 @@ impl State {
             liveness,
             bells_sent: 0,
             room: (0, 0),
+            calls_in_flight: 0,
             settled: false,
         }
     }
@@ -120,7 +122,8 @@ impl State {
         if waiter_wants_room || self.wants_room() { Interest::FramesAndRoom } else { Interest::Frames }
     }
 
-    fn use_room(&mut self) {
+    /// Uses the room that the peer has made since the last time; says whether there was any.
+    fn use_room(&mut self) -> bool {
         let news = self.link.room().and_then(|room| {
             let news = room != self.room;
             self.room = room;
@@ -132,8 +135,9 @@ impl State {
         match news {
             Ok(true) => self.waiters.wake_for_room(self.machine.wakes()),
             Ok(false) => {}
-            Err(fault) => self.machine.fault(fault.into()),
+            Err(fault) => self.fault(fault),
         }
+        news.unwrap_or(true)
     }
 
     /// Rings the peer if there is something for it and it sleeps.
@@ -154,6 +158,16 @@ impl State {
         self.leading = true;
         self.link.disarm();
         self.link.set_pulse(Pulse::Active);
+    }
+
+    /// A thread has what it waited for, or goes to run a handler. Whether it led or was only woken to lead, the ring is
+    /// not left alone while others wait.
+    pub(crate) fn step_back(&mut self, leads: bool) {
+        if leads {
+            self.resign();
+        } else if !self.leading {
+            self.waiters.wake_leader(self.machine.wakes());
+        }
     }
 
     /// The leader leaves the ring to another one.
@@ -181,14 +195,14 @@ impl State {
         came
     }
 
-    /// Lets a sleeper be woken for room too; says whether there is some already.
+    /// Lets a sleeper be woken for room too; says whether there is some already. Frames are the sleeper's own affair.
     pub(crate) fn widen_sleep(&mut self) -> bool {
         if !self.link.is_armed() {
             return false;
         }
         // The sleeper may not wait for room: what came before the peer knew must be seen now.
         self.link.arm(Interest::FramesAndRoom);
-        self.has_news(Interest::FramesAndRoom)
+        self.use_room()
     }
 
     fn has_news(&mut self, interest: Interest) -> bool {
@@ -252,7 +266,17 @@ impl State {
             self.link.set_pulse(Pulse::Closed);
             self.link.socket().shutdown();
         }
+        self.tell_of_calls();
         std::mem::take(self.machine.wakes())
+    }
+
+    /// Whoever waits to open a call hears when one has ended, or when there is no hope left.
+    fn tell_of_calls(&mut self) {
+        let (in_flight, _) = self.machine.in_flight();
+        let fewer = in_flight < std::mem::replace(&mut self.calls_in_flight, in_flight);
+        if (fewer || self.machine.is_refusing()) && self.waiters.want_room() {
+            self.waiters.wake_for_room(self.machine.wakes());
+        }
     }
 
     /// A fault that was found while looking.

@@ -48,12 +48,18 @@ impl Waiters {
         self.list.retain(|waiter| waiter.id != id);
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// Whether any of them waits for room.
     pub(crate) fn want_room(&self) -> bool {
         self.list.iter().any(|waiter| waiter.wants_room)
     }
 
-    /// Wakes one that can take over the ring; says whether there was one.
+    /// Wakes one that can take over the ring; says whether there was one. One that has been woken already, for whatever
+    /// reason, takes it over or wakes the next.
     pub(crate) fn wake_leader(&mut self, wakes: &mut Vec<Waker>) -> bool {
         if self.list.iter().any(|waiter| waiter.leads && waiter.woken) {
             return true;

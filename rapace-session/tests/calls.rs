@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rapace_core::socket::Socket;
 use rapace_session::{
-    CallError, CallOptions, Code, Config, Handler, Handshake, IncomingCall, NoService, PeerA, PeerB, Session,
-    SessionEnd, Status,
+    CallError, CallOptions, Code, Config, Handler, Handshake, IncomingCall, Limits, NoService, PeerA, PeerB, Session,
+    SessionEnd, Status, WaitStrategy,
 };
 
 fn pair_with(config: Config, a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
@@ -158,4 +158,48 @@ mod named {
         assert_eq!(status.code, Code::PermissionDenied, "{status}");
         assert!(matches!(plugin.join().unwrap(), HandshakeError::Refused(_)));
     }
+}
+
+/// Every thread parks at once, so that the lead is handed over at almost every call.
+#[test]
+fn a_crowd_that_sleeps_hands_the_lead_over() {
+    let config = Config { wait: WaitStrategy::Park, ..Config::new("test", "1") };
+    let (host, plugin) = pair_with(config, NoService, echo);
+    let server = thread::spawn(move || plugin.serve());
+    let options = CallOptions::new().deadline(Duration::from_secs(20));
+    thread::scope(|scope| {
+        for thread in 0..8u32 {
+            let (host, options) = (&host, &options);
+            scope.spawn(move || {
+                for round in 0..300u32 {
+                    let body = [thread.to_le_bytes(), round.to_le_bytes()].concat();
+                    assert!(host.call(1, &body, options).unwrap().body == body[..]);
+                }
+            });
+        }
+    });
+    drop(host);
+    server.join().unwrap();
+}
+
+/// A caller that waits because the peer takes no more calls goes on when one of them has ended.
+#[test]
+fn the_end_of_a_call_lets_the_next_one_begin() {
+    let limits = Limits { calls_max: 2, ..Limits::default() };
+    let config = Config { limits, ..Config::new("test", "1") };
+    let (host, plugin) = pair_with(config, NoService, echo);
+    let server = thread::spawn(move || plugin.serve());
+    let options = CallOptions::new().deadline(Duration::from_secs(20));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let (host, options) = (&host, &options);
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    assert!(host.call(1, b"x", options).unwrap().body == b"x"[..]);
+                }
+            });
+        }
+    });
+    drop(host);
+    server.join().unwrap();
 }
