@@ -3,12 +3,13 @@
 //! Frames, calls and replies go in; frames go out through the link that is handed in, outcomes wait in the tables, and
 //! [`Machine::wakes`] says who is to be woken. A driver does the rest: see `session.rs`.
 
+mod control;
+
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use rapace_core::channel::ChannelId;
-use rapace_core::descriptor::{Flags, Frame, FrameHeader, INLINE_BYTES, Kind, Payload, Verb};
+use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind, Verb};
 use rapace_core::link::{Link, SendRefusal};
 use rapace_core::slots::Class;
 use rapace_core::{PeerFault, Side};
@@ -47,9 +48,6 @@ pub(crate) enum Unsent {
     /// It never will be.
     Failed(CallError),
 }
-
-/// Calls that are kept while the other side does not answer them.
-const PONGS_MAX: u32 = 16;
 
 /// The state of an open session.
 #[derive(Debug)]
@@ -356,102 +354,7 @@ impl Machine {
         }
     }
 
-    fn control(&mut self, frame: Frame, link: &mut Link) -> Result<(), Fault> {
-        let header = frame.header;
-        let (Some(verb), Payload::Inline(inline, length), false) =
-            (header.verb(), frame.payload, header.flags.has(Flags::MORE))
-        else {
-            return self.long_control(frame, link);
-        };
-        let body = &inline[..usize::from(length)];
-        match verb {
-            Verb::Hello | Verb::Accept | Verb::Refuse => Err(Fault::Order {
-                kind: header.kind.raw(),
-                method: header.method,
-                expected: "an open session's frame",
-            }),
-            Verb::Ping => {
-                let nonce: [u8; 8] = control_body(verb, body)?;
-                self.pong(nonce, link);
-                Ok(())
-            }
-            Verb::Pong => control_body::<8>(verb, body).map(|_| ()),
-            Verb::Grant => {
-                let channel = u32::from_le_bytes(control_body(verb, body)?);
-                Err(Fault::Stream { kind: header.kind.raw(), channel })
-            }
-            Verb::Cancel => {
-                let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));
-                let step = self.served.cancel(channel, &mut self.kept);
-                self.step(step, link);
-                Ok(())
-            }
-            Verb::GoAway => {
-                self.refused_by_peer(Status::decode(body));
-                Ok(())
-            }
-            Verb::Close => {
-                self.closed_by_peer(Status::decode(body));
-                Ok(())
-            }
-        }
-    }
-
-    /// Control whose body does not fit a descriptor: only a status may be that long.
-    fn long_control(&mut self, frame: Frame, link: &mut Link) -> Result<(), Fault> {
-        let header = frame.header;
-        let bytes = frame.payload.bytes();
-        let fault = Fault::ControlBody { verb: header.method, found: bytes, expected: INLINE_BYTES };
-        let verb = header.verb().filter(|verb| matches!(verb, Verb::GoAway | Verb::Close));
-        let Some(verb) = verb.filter(|_| bytes <= STATUS_BYTES_MAX && !header.flags.has(Flags::MORE)) else {
-            link.discard(frame.payload);
-            return Err(fault);
-        };
-        let mut body = Vec::with_capacity(bytes);
-        link.take_payload(frame.payload, &mut body);
-        let status = Status::decode(&body);
-        if verb == Verb::GoAway {
-            self.refused_by_peer(status);
-        } else {
-            self.closed_by_peer(status);
-        }
-        Ok(())
-    }
-
-    fn pong(&mut self, nonce: [u8; 8], link: &mut Link) {
-        if self.pongs < PONGS_MAX {
-            self.pongs += 1;
-            self.send_control(Verb::Pong, &nonce, link);
-        }
-    }
-
-    fn refused_by_peer(&mut self, status: Status) {
-        // Those that wait for room are to hear it.
-        self.refusing.get_or_insert(status);
-    }
-
-    fn closed_by_peer(&mut self, status: Status) {
-        self.peer_closed = Some(status.clone());
-        self.end_with(SessionEnd::PeerClosed(status));
-    }
-
     // ---- the end
-
-    /// Asks the peer to open no more calls; those in flight go on.
-    pub(crate) fn go_away(&mut self, status: &Status, link: &mut Link) {
-        if self.going_away.is_none() && self.end.is_none() {
-            self.going_away = Some(status.clone());
-            self.send_control(Verb::GoAway, &short_status(status), link);
-        }
-    }
-
-    /// Sends the last frame. The session has ended then.
-    pub(crate) fn close(&mut self, status: &Status, link: &mut Link) {
-        if self.end.is_none() {
-            self.send_control(Verb::Close, &short_status(status), link);
-            self.end_with(SessionEnd::Closed);
-        }
-    }
 
     /// Takes note of a fault; the session ends unless the policy tolerates it.
     pub(crate) fn fault(&mut self, fault: Fault) {
@@ -501,35 +404,4 @@ impl Machine {
         }
         result
     }
-
-    fn send_control(&mut self, verb: Verb, body: &[u8], link: &mut Link) {
-        let header = FrameHeader::control(verb);
-        if !self.outbox.has_control() {
-            match link.try_send(Class::Control, &header, &[body]) {
-                Ok(()) => {
-                    if verb == Verb::Pong {
-                        self.pongs -= 1;
-                    }
-                    return;
-                }
-                Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
-                Err(_) => {}
-            }
-        }
-        self.outbox.push(Ticket::Control, Class::Control, header, body.to_vec());
-    }
-}
-
-/// The longest status in a control frame.
-const STATUS_BYTES_MAX: usize = 1024;
-
-/// A status for a control frame: cut, so that it needs few slots.
-fn short_status(status: &Status) -> Vec<u8> {
-    let cut = status.message.floor_char_boundary(STATUS_BYTES_MAX / 2);
-    Status::new(status.code, &status.message[..cut]).encode()
-}
-
-fn control_body<const N: usize>(verb: Verb, body: &[u8]) -> Result<[u8; N], Fault> {
-    let fault = Fault::ControlBody { verb: verb.raw(), found: body.len(), expected: N };
-    body.try_into().map_err(|_| fault)
 }

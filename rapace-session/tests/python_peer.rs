@@ -1,0 +1,267 @@
+//! A plugin in Python that was written from SPEC.md alone, against a host of this crate: does the text suffice?
+//!
+//! The plugin is `spec/peer.py`, and says what its methods do. It needs Python 3.9 or later and no packages.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rapace_core::GeometryConfig;
+use rapace_core::layout::Geometry;
+use rapace_core::offer::{Backing, Offer};
+use rapace_core::segment::{HalfFds, Prefault, Segment};
+use rapace_core::socket::Socket;
+use rapace_session::{
+    CallError, CallOptions, Code, Config, Handshake, IncomingCall, LIFECYCLE_METHODS, Limits, Metadata, PeerA, Process,
+    Router, Session, SessionEnd, Status,
+};
+
+const ECHO: u32 = 1;
+const CALL_BACK: u32 = 2;
+const PREFIXES: u32 = 3;
+const HOLD: u32 = 4;
+const LEAVE: u32 = 5;
+
+/// What is waited for comes, unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn python(script: &str) -> Command {
+    let package =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for tests"));
+    let mut command = Command::new("python3");
+    command.arg(package.join("../spec").join(script));
+    command
+}
+
+fn run(mut command: Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("this test needs python3 on the path: {error}"))
+}
+
+fn spawn(plugin: Socket) -> Child {
+    let mut command = python("peer.py");
+    command.env("RAPACE_PROTOCOL", "1").stdin(OwnedFd::from(plugin.into_fd())).stdout(Stdio::null());
+    command.spawn().unwrap_or_else(|error| panic!("this test needs python3 on the path: {error}"))
+}
+
+fn echo(call: IncomingCall) {
+    let body = call.body().to_vec();
+    call.reply(&body);
+}
+
+fn open(config: Config) -> Session<PeerA> {
+    let (host, plugin) = Socket::pair().unwrap();
+    let process = Process::new(spawn(plugin)).unwrap();
+    let handler = Router::new().method(ECHO, echo);
+    Handshake::<PeerA>::offer(host, Some(process), config).unwrap().finish(handler).unwrap()
+}
+
+fn config() -> Config {
+    Config::new("host", "1")
+}
+
+/// Closes the session and sees the plugin exit well.
+fn close(session: &Session<PeerA>) {
+    session.close(&Status::new(Code::Unavailable, "done"));
+    let exit = session.reap(PATIENCE).unwrap();
+    assert_eq!(exit.code(), Some(0), "{exit}");
+}
+
+fn body(bytes: usize) -> Vec<u8> {
+    (0..=250).cycle().take(bytes).collect()
+}
+
+fn options() -> CallOptions {
+    CallOptions::new().deadline(PATIENCE)
+}
+
+/// Sizes around what fits a descriptor, a slot, two slots.
+const SIZES: [usize; 13] = [0, 1, 23, 24, 25, 64, 4095, 4096, 4097, 8193, 65_536, 300_000, 1 << 20];
+
+#[track_caller]
+fn calls_of_all_sizes(geometry: GeometryConfig) {
+    let session = open(Config { geometry, ..config() });
+    for method in [ECHO, CALL_BACK] {
+        for bytes in SIZES {
+            let reply = session.call(method, &body(bytes), &options()).unwrap();
+            assert!(reply.body == body(bytes)[..], "method {method}, {bytes} bytes");
+        }
+    }
+    let stats = session.stats();
+    assert_eq!((stats.calls_in_flight, stats.served_in_flight, stats.runs_held, stats.faults), (0, 0, 0, 0));
+    close(&session);
+}
+
+#[test]
+fn bodies_of_all_sizes_come_back_both_ways() {
+    calls_of_all_sizes(GeometryConfig::default());
+}
+
+#[test]
+fn the_smallest_memory_takes_them_in_pieces() {
+    calls_of_all_sizes(GeometryConfig { segment_bytes: 32 << 10, ring_capacity: 16, slot_bytes: 64 });
+}
+
+#[test]
+fn many_calls_in_flight_get_their_own_replies() {
+    let session = open(config());
+    // As many as the plugin takes at once, over many laps of the rings.
+    for round in 0..20usize {
+        let bodies: Vec<Vec<u8>> = (0..64).map(|call| body(round * 37 + call * 101)).collect();
+        let pending: Vec<_> = bodies.iter().map(|body| session.start(ECHO, body, &options()).unwrap()).collect();
+        for (body, call) in bodies.iter().zip(pending) {
+            assert!(call.wait().unwrap().body == body[..]);
+        }
+    }
+    assert_eq!(session.peer().calls_max, 64);
+    close(&session);
+}
+
+#[test]
+fn deadlines_and_metadata_arrive_and_metadata_come_back() {
+    let session = open(config());
+    let mut metadata = Metadata::new();
+    metadata.insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
+    metadata.insert("k", [0, 255]).unwrap();
+    let both = session.call(PREFIXES, b"body", &options().metadata(metadata.clone())).unwrap();
+    assert_eq!(both.metadata, metadata);
+    let left = Duration::from_nanos(u64::from_le_bytes(both.body[..8].try_into().unwrap()));
+    assert!(left <= PATIENCE && !left.is_zero(), "{left:?}");
+    assert_eq!(&both.body[8..], b"body");
+    let neither = session.call(PREFIXES, b"", &CallOptions::new()).unwrap();
+    assert_eq!((&*neither.body, neither.metadata.is_empty()), (&[0xff; 8][..], true));
+    close(&session);
+}
+
+#[test]
+fn errors_are_statuses() {
+    let session = open(Config { limits: Limits { depth_max: 1, ..Limits::default() }, ..config() });
+    let code = |method, body: &[u8]| session.call(method, body, &options()).unwrap_err().code();
+    assert_eq!(code(99, b""), Code::Unimplemented);
+    // The plugin may not call back, since that would be the second of one level.
+    assert_eq!(code(CALL_BACK, b""), Code::ResourceExhausted);
+    // Whoever finds out first, the host or the plugin.
+    let late = session.call(HOLD, b"", &CallOptions::new().deadline(Duration::ZERO)).unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    close(&session);
+}
+
+#[test]
+fn a_cancelled_call_gets_its_final_and_frees_its_channel() {
+    let session = open(config());
+    for held in [1, 64] {
+        let calls: Vec<_> = (0..held).map(|_| session.start(HOLD, b"", &options()).unwrap()).collect();
+        drop(calls);
+        // As many as the plugin takes: they fit only if all of those before have got their final.
+        let calls: Vec<_> = (0..64).map(|_| session.start(ECHO, b"again", &options()).unwrap()).collect();
+        assert!(calls.into_iter().all(|call| call.wait().unwrap().body == b"again"[..]));
+    }
+    close(&session);
+}
+
+#[test]
+fn lifecycle_calls_travel_on_channel_0() {
+    let session = open(config());
+    for method in LIFECYCLE_METHODS {
+        assert!(session.call_lifecycle(method, b"configuration", &options()).unwrap().body.is_empty());
+    }
+    close(&session);
+}
+
+#[test]
+fn a_plugin_that_leaves_is_asked_for_no_more() {
+    let session = open(config());
+    session.call(LEAVE, b"go away", &options()).unwrap();
+    let refused = session.call(ECHO, b"", &options()).unwrap_err();
+    assert!(matches!(&refused, CallError::Refused { reason } if reason.message == "the plugin leaves"), "{refused}");
+    close(&session);
+}
+
+#[test]
+fn a_plugin_that_closes_ends_the_calls_in_flight() {
+    let session = open(config());
+    let held = session.start(HOLD, b"", &options()).unwrap();
+    let reason = SessionEnd::PeerClosed(Status::new(Code::Unavailable, "the plugin closes"));
+    let error = session.call(LEAVE, b"close", &options()).unwrap_err();
+    assert_eq!(error.session_end(), Some(&reason));
+    assert_eq!(held.wait().unwrap_err().session_end(), Some(&reason));
+    assert_eq!(session.reap(PATIENCE).unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_host_that_is_gone_ends_the_plugin() {
+    let (host, plugin) = Socket::pair().unwrap();
+    let mut process = Process::new(spawn(plugin)).unwrap();
+    let session = Handshake::<PeerA>::offer(host, None, config()).unwrap().finish(Router::new()).unwrap();
+    drop(session);
+    assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(0));
+}
+
+/// Sends an offer that is not to be taken; gives the code of the refusal.
+fn refusal(offer: &[u8], fds: Option<HalfFds>) -> u32 {
+    let (host, plugin) = Socket::pair().unwrap();
+    let mut process = Process::new(spawn(plugin)).unwrap();
+    match fds {
+        Some(fds) => host.send_offer(&Offer::decode(offer).unwrap(), Some(&fds)).unwrap(),
+        None => send(&host, offer),
+    }
+    let start = Instant::now();
+    let drained = loop {
+        host.wait(None, Some(PATIENCE)).unwrap();
+        let drained = host.drain(8).unwrap();
+        if drained.refusal.is_some() || drained.ended || start.elapsed() > PATIENCE {
+            break drained;
+        }
+    };
+    assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(1));
+    drained.refusal.expect("a refusal").code
+}
+
+fn send(host: &Socket, message: &[u8]) {
+    use std::os::fd::AsFd;
+    let socket = std::os::unix::net::UnixDatagram::from(host.as_fd().try_clone_to_owned().unwrap());
+    socket.send(message).unwrap();
+}
+
+#[test]
+fn offers_that_break_a_rule_are_refused() {
+    let geometry = Geometry::new(GeometryConfig::default()).unwrap();
+    let good = Offer::new(Backing::Sealed, 1, geometry).encode();
+    let halves = || Segment::create(geometry, 1, Prefault::Lazy).unwrap().1;
+    let mut newer = good.clone();
+    newer[4] = 2;
+    assert_eq!(refusal(&newer, None), Code::FailedPrecondition.raw());
+    assert_eq!(refusal(&good, None), Code::InvalidArgument.raw(), "no descriptors");
+    assert_eq!(
+        refusal(&Offer::new(Backing::Named("/n".into()), 1, geometry).encode(), None),
+        Code::PermissionDenied.raw()
+    );
+    let HalfFds { a, b } = halves();
+    assert_eq!(refusal(&good, Some(HalfFds { a: b, b: a })), Code::InvalidArgument.raw(), "a seal is missing");
+    let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+    assert_eq!(refusal(&good, Some(HalfFds { a: null(), b: null() })), Code::InvalidArgument.raw(), "no memfds");
+    let small = Geometry::new(GeometryConfig { segment_bytes: 32 << 10, ring_capacity: 16, slot_bytes: 64 }).unwrap();
+    let (_, fds) = Segment::create(small, 1, Prefault::Lazy).unwrap();
+    assert_eq!(refusal(&good, Some(fds)), Code::InvalidArgument.raw(), "another size");
+}
+
+#[test]
+fn a_plugin_without_a_host_says_what_it_is() {
+    for environment in [None, Some("1")] {
+        let mut command = python("peer.py");
+        command.env_remove("RAPACE_PROTOCOL").stdin(Stdio::null());
+        if let Some(version) = environment {
+            command.env("RAPACE_PROTOCOL", version);
+        }
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+    }
+}
+
+#[test]
+fn the_vectors_agree_with_a_second_implementation() {
+    let output = run(python("test_peer.py"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
