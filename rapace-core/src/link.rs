@@ -120,6 +120,8 @@ pub struct Link {
     bell: Bell,
     news: News,
     heartbeat: u64,
+    /// The peer's heartbeat before the last bell.
+    peer_heartbeat: u64,
     pulse: Pulse,
     identified: bool,
     stats: LinkStats,
@@ -147,6 +149,7 @@ impl Link {
             bell: Bell::default(),
             news: News::default(),
             heartbeat: 0,
+            peer_heartbeat: 0,
             pulse: Pulse::Starting,
             identified: false,
             stats: LinkStats::default(),
@@ -314,6 +317,8 @@ impl Link {
         if news == News::default() || !self.bell.due(self.peer.words(header::SLEEP, 1), news) {
             return;
         }
+        // Before the bell: the peer may have answered it before we are back.
+        self.peer_heartbeat = self.peer.words(header::HEARTBEAT, 1).load(0);
         match self.socket.ring() {
             Ok(Ring::Rung | Ring::Full) => self.stats.bells_sent += 1,
             Ok(Ring::PeerGone) => trace!("the bell found the peer gone"),
@@ -373,9 +378,9 @@ impl Link {
         Ok(watch.came(&self.view()))
     }
 
-    /// Bells sent so far.
-    pub fn bells_sent(&self) -> u64 {
-        self.stats.bells_sent
+    /// Bells sent so far, and the peer's count of progress before the last of them.
+    pub fn bells_sent(&self) -> (u64, u64) {
+        (self.stats.bells_sent, self.peer_heartbeat)
     }
 
     /// Reads what is on the socket, in bounded steps.

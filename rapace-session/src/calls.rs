@@ -12,7 +12,6 @@ use crate::error::CallError;
 use crate::fault::Fault;
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
-use crate::prefix;
 use crate::status::Status;
 
 /// A good end of a call.
@@ -147,6 +146,10 @@ impl CallTable {
         Some(call)
     }
 
+    fn index(&self, channel: ChannelId) -> usize {
+        if channel.is_control() { self.calls_max } else { channel.index() }
+    }
+
     fn free_ticket(&mut self, place: usize) -> Wait {
         self.free_tickets.push(place);
         std::mem::replace(&mut self.tickets[place].state, Wait::Free)
@@ -156,11 +159,10 @@ impl CallTable {
         self.tickets.get_mut(key.ticket).filter(|ticket| ticket.serial == key.serial).map(|ticket| &mut ticket.state)
     }
 
-    /// Takes back a call of which nothing has been sent.
-    pub(crate) fn unsend(&mut self, key: CallKey) {
-        if let Some(&mut Wait::Waiting(index, _)) = self.wait(key) {
-            self.free_ticket(key.ticket);
-            self.free_channel(index);
+    /// Takes back a call of which nothing has been sent, though a peer that guesses may have answered it.
+    pub(crate) fn unsend(&mut self, key: CallKey, kept: &mut usize) {
+        if let Some(channel) = self.abandon(key, kept) {
+            self.free_channel(self.index(channel));
         }
     }
 
@@ -221,7 +223,7 @@ impl CallTable {
         kept: &mut usize,
     ) -> Result<Option<Waker>, Fault> {
         let header = frame.header;
-        let index = if header.channel.is_control() { self.calls_max } else { header.channel.index() };
+        let index = self.index(header.channel);
         let call = self.channels.get_mut(index).and_then(|entry| entry.call.as_mut());
         let Some(call) = call.filter(|call| call.channel == header.channel) else {
             link.discard(frame.payload);
@@ -237,19 +239,15 @@ impl CallTable {
         if header.flags.has(Flags::MORE) {
             return Ok(None);
         }
-        Ok(self.end(index, room, kept))
+        Ok(self.end(index, room))
     }
 
     /// The last frame of a final message has come.
-    fn end(&mut self, index: usize, room: Room, kept: &mut usize) -> Option<Waker> {
+    fn end(&mut self, index: usize, room: Room) -> Option<Waker> {
         let InFlight { begun, ticket, .. } = self.free_channel(index)?;
         let (message, place) = (begun?, ticket?);
         let bytes = message.heap_bytes();
-        let outcome = outcome(message, room);
-        // Only a reply keeps its bytes until it is taken.
-        let bytes_kept = if outcome.is_ok() { bytes } else { 0 };
-        *kept -= bytes - bytes_kept;
-        self.resolve(place, outcome, bytes_kept)
+        self.resolve(place, outcome(message, room), bytes)
     }
 
     /// Gives one that waits its outcome.
@@ -273,9 +271,8 @@ impl CallTable {
 }
 
 fn outcome(message: Inbound, room: Room) -> Outcome {
-    let (kind, flags) = (message.kind(), message.flags());
-    let mut body = message.into_body().map_err(CallError::Status)?;
-    let parsed = prefix::parse(flags, &mut body, room.metadata_bytes).map_err(CallError::Status)?;
+    let kind = message.kind();
+    let (body, parsed) = message.complete(room).map_err(CallError::Status)?;
     if kind == Kind::Error {
         return Err(CallError::Status(Status::decode(&body)));
     }

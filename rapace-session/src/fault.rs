@@ -100,12 +100,6 @@ pub enum Fault {
         /// What was due.
         expected: &'static str,
     },
-    /// X4: a frame behind the last one.
-    #[error("X4: frame of kind {kind} after CLOSE")]
-    AfterClose {
-        /// The kind.
-        kind: u32,
-    },
     /// X6: a hello that is too large.
     #[error("X6: hello has {found} bytes, but at most {bound} are taken")]
     HelloSize {
@@ -129,7 +123,6 @@ impl Fault {
             Self::EmptyPiece { .. } => "M1",
             Self::ControlBody { .. } => "X1",
             Self::Order { .. } => "X2",
-            Self::AfterClose { .. } => "X4",
             Self::HelloSize { .. } => "X6",
         }
     }
@@ -138,7 +131,7 @@ impl Fault {
     pub fn is_tolerable(&self) -> bool {
         match self {
             Self::Link(fault) => fault.leaves_cursors_sound(),
-            Self::Order { .. } | Self::AfterClose { .. } | Self::HelloSize { .. } => false,
+            Self::Order { .. } | Self::HelloSize { .. } => false,
             _ => true,
         }
     }

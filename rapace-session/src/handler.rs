@@ -174,6 +174,10 @@ impl IncomingCall {
 
     /// Runs `handler` on this call, with nested calls counted as such.
     pub(crate) fn run(self, handler: &dyn Handler) {
+        if self.time_left().is_some_and(|left| left.is_zero()) {
+            // SPEC C8: nobody waits for what it would do.
+            return self.fail(Status::new(Code::DeadlineExceeded, "the caller's time was over before the call began"));
+        }
         let _nested = Nesting::enter(self.depth());
         // A handler that panics drops the call, which answers it.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.handle(self)));

@@ -15,7 +15,7 @@ use rapace_core::offer::{Backing, Offer, OfferError};
 use rapace_core::segment::{HalfFds, Segment, SegmentError};
 use rapace_core::sleep::Interest;
 use rapace_core::slots::Class;
-use rapace_core::socket::{Socket, SocketError};
+use rapace_core::socket::{Refusal, Socket, SocketError};
 use rapace_core::{Geometry, GeometryError, PeerFault};
 use thiserror::Error;
 use tracing::debug;
@@ -23,7 +23,7 @@ use tracing::debug;
 use crate::config::{Config, SegmentBacking};
 use crate::fault::Fault;
 use crate::handler::Handler;
-use crate::hello::{HELLO_BYTES_MAX, Hello, PeerInfo};
+use crate::hello::{HELLO_BYTES_MAX, Hello, PeerInfo, RefusalReason};
 use crate::limits::LimitError;
 use crate::outbox::{Outbox, Ticket};
 use crate::process::{Process, describe_exit};
@@ -260,8 +260,7 @@ impl<R: Role> Handshake<R> {
         self.link.disarm();
         let news = self.link.read_socket()?;
         if let Some(refusal) = news.refusal {
-            let status = Status::new(Code::from_raw(refusal.code), refusal.text);
-            return Err(HandshakeError::RefusedByPeer(status));
+            return Err(HandshakeError::RefusedByPeer(refused_offer(refusal)));
         }
         Ok(ended || news.ended)
     }
@@ -271,9 +270,17 @@ impl<R: Role> Handshake<R> {
         if let Ok(news) = self.link.read_socket()
             && let Some(refusal) = news.refusal
         {
-            return HandshakeError::RefusedByPeer(Status::new(Code::from_raw(refusal.code), refusal.text));
+            return HandshakeError::RefusedByPeer(refused_offer(refusal));
         }
         HandshakeError::PeerGone(self.process.as_mut().and_then(|process| process.wait(EXIT_PATIENCE)))
+    }
+}
+
+/// The status of an offer that was refused: with this code, for its version (SPEC O4).
+fn refused_offer(refusal: Refusal) -> Status {
+    match Code::from_raw(refusal.code) {
+        Code::FailedPrecondition => RefusalReason::Version.status(refusal.text),
+        code => Status::new(code, refusal.text),
     }
 }
 
@@ -341,7 +348,7 @@ impl Greeting {
                 self.accepted = true;
                 Ok(())
             }
-            Some(Verb::Refuse) => Err(HandshakeError::RefusedByPeer(Status::decode(&body))),
+            Some(Verb::Refuse) if !more => Err(HandshakeError::RefusedByPeer(Status::decode(&body))),
             _ => Err(out_of_order.into()),
         }
     }
@@ -358,7 +365,8 @@ impl Greeting {
             }
             Err(status) => {
                 let header = FrameHeader::control(Verb::Refuse);
-                self.outbox.push(Ticket::Control, Class::Control, header, status.encode());
+                let body = status.encode_within(link.chunk_bytes(Class::Control));
+                self.outbox.push(Ticket::Control, Class::Control, header, body);
                 self.outbox.flush(link, |_| {})?;
                 Err(HandshakeError::Refused(status))
             }

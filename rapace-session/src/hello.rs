@@ -41,6 +41,35 @@ impl Features {
     }
 }
 
+/// Why a hello, or an offer, is refused: the first byte of the details of the refusal's status (SPEC X7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// Another major version of the protocol.
+    Version = 1,
+    /// Both peers have the same role.
+    Role = 2,
+    /// A registry that contradicts the other's.
+    Registry = 3,
+}
+
+impl RefusalReason {
+    /// The reason of a refusal, if it is one of these.
+    pub fn of(status: &Status) -> Option<Self> {
+        match status.details.first()? {
+            1 => Some(Self::Version),
+            2 => Some(Self::Role),
+            3 => Some(Self::Registry),
+            _ => None,
+        }
+    }
+
+    /// A refusal for this reason.
+    pub(crate) fn status(self, message: impl Into<String>) -> Status {
+        Status { details: vec![self as u8], ..Status::new(Code::FailedPrecondition, message) }
+    }
+}
+
 /// A hello as it travels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -166,7 +195,7 @@ impl Hello {
         let expected = role(ours.peer());
         if self.role != expected {
             let message = format!("role is {}, but {expected} (peer {}) was expected", self.role, ours.peer());
-            return Err(Status::new(Code::FailedPrecondition, message));
+            return Err(RefusalReason::Role.status(message));
         }
         let bound = |field: &str, found: u64, ok: bool, bound: &str| {
             if ok {
@@ -190,7 +219,7 @@ impl Hello {
         let comparison = rapace_registry::compare(our_registry, &registry);
         if !comparison.is_compatible() {
             let message = incompatibilities(&comparison, ours);
-            return Err(Status::new(Code::FailedPrecondition, message));
+            return Err(RefusalReason::Registry.status(message));
         }
         Ok(PeerInfo {
             name: self.name,
@@ -227,7 +256,7 @@ fn too_large(found: usize) -> Status {
 
 fn other_version(major: u16) -> Status {
     let message = format!("protocol major version is {major}, but {PROTOCOL_MAJOR} is spoken here");
-    Status::new(Code::FailedPrecondition, message)
+    RefusalReason::Version.status(message)
 }
 
 #[cfg(test)]

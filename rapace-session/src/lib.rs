@@ -53,7 +53,7 @@ pub use error::{CallError, SessionEnd};
 pub use fault::{Fault, FaultPolicy};
 pub use handler::{Handler, IncomingCall, NoService, Router};
 pub use handshake::{Handshake, HandshakeError};
-pub use hello::{Features, HELLO_BYTES_MAX, Hello, PeerInfo};
+pub use hello::{Features, HELLO_BYTES_MAX, Hello, PeerInfo, RefusalReason};
 pub use limits::{LimitError, Limits, Timeouts};
 pub use liveness::PeerState;
 pub use metadata::{Metadata, MetadataError};

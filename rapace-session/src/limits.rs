@@ -56,6 +56,9 @@ const CALL_BYTES: usize = 512;
 /// The same for one slot: the owner's entry and the receiver's, and their bits.
 const SLOT_TABLE_BYTES: usize = 16;
 
+/// The most that the peer's registry takes once it is parsed, measured with inputs at the limits of `rapace-registry`.
+const REGISTRY_BYTES: usize = 12 << 20;
+
 impl Limits {
     /// Checks every field.
     ///
@@ -87,7 +90,7 @@ impl Limits {
     }
 
     /// The most memory that a session can cost this process, in bytes, whatever its peer does: the segment, messages in
-    /// both directions, and the tables. One message in flight may exceed the bound on outbound bytes.
+    /// both directions, the peer's registry, and the tables. One message in flight may exceed the bound on outbound bytes.
     pub fn worst_case_bytes(&self, geometry: GeometryConfig) -> usize {
         let slots = geometry.segment_bytes / geometry.slot_bytes.max(1) as usize;
         // Calls are in flight both ways; the peer's own limit on ours is at most the protocol's.
@@ -97,6 +100,7 @@ impl Limits {
             + self.outbound_bytes_max
             + self.message_bytes_max
             + self.metadata_bytes_max
+            + REGISTRY_BYTES
             + calls * CALL_BYTES
             + slots * SLOT_TABLE_BYTES
     }

@@ -53,7 +53,7 @@ pub(crate) enum Unsent {
 #[derive(Debug)]
 pub(crate) struct Machine {
     limits: Limits,
-    peer: PeerInfo,
+    peer: Arc<PeerInfo>,
     calls: CallTable,
     served: ServedTable,
     outbox: Outbox,
@@ -68,12 +68,11 @@ pub(crate) struct Machine {
     policy: FaultPolicy,
     faults: u32,
     end: Option<Arc<SessionEnd>>,
-    peer_closed: Option<Status>,
     wakes: Vec<Waker>,
 }
 
 impl Machine {
-    pub(crate) fn new(side: Side, limits: Limits, peer: PeerInfo, policy: FaultPolicy) -> Self {
+    pub(crate) fn new(side: Side, limits: Limits, peer: Arc<PeerInfo>, policy: FaultPolicy) -> Self {
         Self {
             calls: CallTable::new(side, peer.calls_max),
             served: ServedTable::new(limits.calls_max),
@@ -87,7 +86,6 @@ impl Machine {
             policy,
             faults: 0,
             end: None,
-            peer_closed: None,
             wakes: Vec::new(),
         }
     }
@@ -153,7 +151,7 @@ impl Machine {
         match link.try_send(Class::Request, &header, &[prefix.bytes(), request.body]) {
             Ok(()) => Ok(key),
             Err(refusal) => {
-                self.calls.unsend(key);
+                self.calls.unsend(key, &mut self.kept);
                 match refusal {
                     SendRefusal::Fault(fault) => {
                         self.fault(fault.into());
@@ -201,7 +199,7 @@ impl Machine {
     pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link) {
         match self.outbox.withdraw(key) {
             // Nothing of it has been sent, so the peer need not know.
-            Some(false) => self.calls.unsend(key),
+            Some(false) => self.calls.unsend(key, &mut self.kept),
             Some(true) | None => {
                 if let Some(channel) = self.calls.abandon(key, &mut self.kept) {
                     self.send_control(Verb::Cancel, &channel.raw().to_le_bytes(), link);
@@ -300,10 +298,6 @@ impl Machine {
 
     fn dispatch(&mut self, frame: Frame, link: &mut Link, now: impl FnOnce() -> Instant) -> Result<(), Fault> {
         let kind = frame.header.kind;
-        if self.peer_closed.is_some() {
-            link.discard(frame.payload);
-            return Err(Fault::AfterClose { kind: kind.raw() });
-        }
         let room = Room {
             message_bytes: self.limits.message_bytes_max,
             metadata_bytes: self.limits.metadata_bytes_max,

@@ -5,6 +5,7 @@ use rapace_core::link::Link;
 
 use crate::body::Body;
 use crate::fault::Fault;
+use crate::prefix::{self, Parsed};
 use crate::status::{Code, Status};
 
 /// What a receiver takes of a message.
@@ -83,22 +84,23 @@ impl Inbound {
         self.header.kind
     }
 
-    /// Its flags, which are those of its first frame.
-    pub(crate) fn flags(&self) -> Flags {
-        self.header.flags
-    }
-
     /// Bytes that are allocated for it.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.body.heap_bytes()
     }
 
-    /// The body, prefix included, or why it was not kept.
-    pub(crate) fn into_body(self) -> Result<Body, Status> {
-        match self.dropped {
-            None => Ok(self.body),
-            Some(status) => Err(status),
+    /// The body behind its prefix, and what the prefix says; or why the message is not taken.
+    pub(crate) fn complete(self, room: Room) -> Result<(Body, Parsed), Status> {
+        if let Some(status) = self.dropped {
+            return Err(status);
         }
+        let mut body = self.body;
+        let parsed = prefix::parse(self.header.flags, &mut body, room.metadata_bytes)?;
+        if body.len() > room.message_bytes {
+            let message = format!("body has {} bytes, but at most {} are taken", body.len(), room.message_bytes);
+            return Err(Status::new(Code::ResourceExhausted, message));
+        }
+        Ok((body, parsed))
     }
 }
 

@@ -50,15 +50,8 @@ impl Process {
 
     /// Waits until it has ended, or the time is over.
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + patience;
-        while self.exit().is_none() {
-            // Rounded up, so that the last round does not end before the time is over.
-            let left = deadline.checked_duration_since(Instant::now())? + Duration::from_millis(1);
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            // An interrupted or failed poll only means that we look again.
-            let _ = poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], timeout);
-        }
-        self.exit
+        wait_for_end(self.pidfd.as_fd(), patience);
+        self.exit()
     }
 
     /// Kills it with SIGKILL, and reaps it.
@@ -82,6 +75,22 @@ impl AsFd for Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Waits until the process of a pidfd has ended, or the time is over.
+pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>, patience: Duration) {
+    let start = Instant::now();
+    loop {
+        let left = patience.saturating_sub(start.elapsed());
+        // Rounded up, so that the last round does not end before the time is over.
+        let rounded = left.saturating_add(Duration::from_millis(u64::from(!left.is_zero())));
+        let timeout = PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX);
+        // An interrupted or failed poll only means that we look again.
+        let ended = poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], timeout).is_ok_and(|ready| ready > 0);
+        if ended || left.is_zero() {
+            return;
+        }
     }
 }
 

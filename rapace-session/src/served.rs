@@ -11,7 +11,6 @@ use crate::body::Body;
 use crate::fault::Fault;
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
-use crate::prefix;
 use crate::status::{Code, Status};
 
 /// Names a call of the peer until its final message has been sent.
@@ -136,7 +135,7 @@ impl ServedTable {
         let Some(message) = begun.take() else { return Ok(Step::None) };
         served.bytes = message.heap_bytes();
         served.stage = Stage::Waiting;
-        match complete(message, room) {
+        match message.complete(room) {
             Err(status) => Ok(Step::Answer(key, status)),
             Ok((body, parsed)) => {
                 let deadline = parsed.time_left.map(|left| now() + left.min(LONGEST_DEADLINE));
@@ -278,10 +277,3 @@ impl ServedTable {
 
 /// A peer may say any number of nanoseconds; later than this is as good as never.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
-
-fn complete(message: Inbound, room: Room) -> Result<(Body, prefix::Parsed), Status> {
-    let flags = message.flags();
-    let mut body = message.into_body()?;
-    let parsed = prefix::parse(flags, &mut body, room.metadata_bytes)?;
-    Ok((body, parsed))
-}

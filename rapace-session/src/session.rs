@@ -207,6 +207,7 @@ impl<R: Role> Session<R> {
         let mut state = self.shared().state();
         let State { machine, link, .. } = &mut *state;
         machine.go_away(reason, link);
+        state.flush();
         self.shared().leave(state);
     }
 
@@ -218,26 +219,31 @@ impl<R: Role> Session<R> {
     /// Waits until the peer's process has ended, kills it when the time is over, and says how it ended; `None` when this
     /// side did not start it.
     pub fn reap(&self, patience: Duration) -> Option<ExitStatus> {
-        let mut process = self.shared().process()?.lock();
-        process.wait(patience).or_else(|| process.kill())
+        let shared = self.shared();
+        shared.exit(patience).or_else(|| shared.process()?.lock().kill())
     }
 
     /// Counters.
     pub fn stats(&self) -> SessionStats {
         let mut state = self.shared().state();
+        let slots_free = state.link.free_slots().unwrap_or_else(|fault| {
+            state.fault(fault);
+            0
+        });
         let (calls_in_flight, served_in_flight) = state.machine.in_flight();
         let (inbound_bytes, outbound_bytes) = state.machine.bytes();
-        SessionStats {
+        let stats = SessionStats {
             link: state.link.stats(),
             calls_in_flight,
             served_in_flight,
             inbound_bytes,
             outbound_bytes,
-            // A fault here is found again by whoever drains the ring.
-            slots_free: state.link.free_slots().unwrap_or(0),
+            slots_free,
             runs_held: state.link.held_runs(),
             faults: state.machine.faults(),
-        }
+        };
+        self.shared().leave(state);
+        stats
     }
 }
 

@@ -4,6 +4,7 @@
 //! others follow: they are woken when what they wait for has come, when the leader leaves, or when a call of the peer has
 //! come that the leader may not run (SPEC C6).
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::metadata::Metadata;
 use crate::parker::Parker;
 use crate::patience::Patience;
 use crate::pending::PendingCall;
-use crate::process::Process;
+use crate::process::{Process, wait_for_end};
 use crate::served::ServedKey;
 use crate::session::CallOptions;
 use crate::state::{SocketRead, State};
@@ -45,7 +46,7 @@ pub(crate) struct Shared {
     pidfd: Option<OwnedFd>,
     handler: Box<dyn Handler>,
     timeouts: Timeouts,
-    peer: PeerInfo,
+    peer: Arc<PeerInfo>,
 }
 
 /// What a thread waits for.
@@ -77,8 +78,9 @@ impl Shared {
         peer: PeerInfo,
         handler: Box<dyn Handler>,
     ) -> Self {
+        let peer = Arc::new(peer);
         let (socket, view) = (Arc::clone(link.socket()), link.view());
-        let machine = Machine::new(side, config.limits, peer.clone(), config.faults);
+        let machine = Machine::new(side, config.limits, Arc::clone(&peer), config.faults);
         let liveness = Liveness::new(config.timeouts.liveness, Instant::now());
         let mut state = State::new(link, machine, config.wait, liveness);
         state.link.set_pulse(Pulse::Dormant);
@@ -270,7 +272,7 @@ impl Shared {
             if let Some(found) = attempt(&mut state) {
                 break Some(found);
             }
-            if let Some(arrived) = state.machine.next_arrived(below) {
+            if let Some(arrived) = state.next_arrived(below) {
                 state.step_back(std::mem::take(&mut leads));
                 spun = false;
                 state.running += 1;
@@ -370,17 +372,22 @@ impl Shared {
     /// Waits on the socket, without the lock, and reads it.
     fn look_at_socket<'a>(&'a self, state: MutexGuard<'a, State>, timeout: Option<Duration>) -> MutexGuard<'a, State> {
         let mut ready = Ok(Readiness::default());
-        let mut exit = None;
-        let mut state = self.relock(state, || {
-            ready = self.socket.wait(self.pidfd(), timeout);
-            if ready.as_ref().is_ok_and(|ready| ready.hangup || ready.process) {
-                exit = self.exit(EXIT_PATIENCE);
-            }
-        });
+        let state = self.relock(state, || ready = self.socket.wait(self.pidfd(), timeout));
+        self.read_socket(state, ready)
+    }
+
+    /// Reads the socket, if there is something on it.
+    fn read_socket<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        ready: io::Result<Readiness>,
+    ) -> MutexGuard<'a, State> {
         match ready {
             Ok(ready) => {
                 let ended = ready.socket && state.read_socket() == SocketRead::Ended;
                 if ended || ready.hangup || ready.process {
+                    let mut exit = None;
+                    state = self.relock(state, || exit = self.exit(EXIT_PATIENCE));
                     state.peer_gone(exit);
                 }
             }
@@ -443,14 +450,22 @@ impl Shared {
 
     /// How the process ended, if it has, or does so within the time.
     pub(crate) fn exit(&self, patience: Duration) -> Option<ExitStatus> {
-        self.process.as_ref().and_then(|process| process.lock().wait(patience))
+        let process = self.process.as_ref()?;
+        match self.pidfd() {
+            // Without the lock, so that nobody else has to wait.
+            Some(pidfd) => wait_for_end(pidfd, patience),
+            None => return process.lock().wait(patience),
+        }
+        process.lock().exit()
     }
 
     pub(crate) fn peer_state(&self) -> PeerState {
         let mut state = self.state();
         if state.machine.end().is_none() && !state.leading {
-            // Nobody looks at the socket at present.
-            state = self.look_at_socket(state, Some(Duration::ZERO));
+            // Nobody looks at the socket at present. Nobody begins to, as the lock is kept: the bell that is read here
+            // would be missed.
+            let ready = self.socket.wait(self.pidfd(), Some(Duration::ZERO));
+            state = self.read_socket(state, ready);
         }
         let judged = state.judge(Instant::now());
         self.leave(state);

@@ -12,7 +12,10 @@ use crate::calls::CallKey;
 use crate::error::SessionEnd;
 use crate::liveness::{Liveness, PeerState};
 use crate::machine::{Machine, Request, Unsent};
+use crate::metadata::Metadata;
+use crate::served::Arrived;
 use crate::shared::Purpose;
+use crate::status::{Code, Status};
 use crate::waiters::Waiters;
 
 /// The state of a session.
@@ -90,8 +93,22 @@ impl State {
         }
     }
 
-    /// Takes what frames there are, and sends what has waited for room.
-    pub(crate) fn pump(&mut self) {
+    /// The next call that a thread may run which runs a handler of depth `below`. One whose time is over is not begun
+    /// (SPEC C8).
+    pub(crate) fn next_arrived(&mut self, below: u8) -> Option<Arrived> {
+        loop {
+            let arrived = self.machine.next_arrived(below)?;
+            if arrived.deadline.is_none_or(|deadline| Instant::now() < deadline) {
+                return Some(arrived);
+            }
+            let late = Status::new(Code::DeadlineExceeded, "the time of the call was over before it began");
+            self.machine.finish(arrived.key, Err(&late), &Metadata::new(), &mut self.link);
+            self.flush();
+        }
+    }
+
+    /// Takes what frames there are, and sends what has waited for room; says whether there may be more.
+    pub(crate) fn pump(&mut self) -> bool {
         let mut frames = 0;
         while self.machine.end().is_none() && frames < FRAMES_PER_PUMP {
             match self.link.receive() {
@@ -110,6 +127,7 @@ impl State {
             self.use_room();
         }
         self.flush();
+        frames == FRAMES_PER_PUMP
     }
 
     /// Whether anybody waits for room.
@@ -142,14 +160,13 @@ impl State {
 
     /// Rings the peer if there is something for it and it sleeps.
     pub(crate) fn flush(&mut self) {
+        // Whoever sleeps may have had nothing to send, and then is not woken for room.
+        while self.machine.wants_room() && self.widen_sleep() {}
         self.link.flush();
-        let bells = self.link.bells_sent();
+        let (bells, heartbeat) = self.link.bells_sent();
         if bells != self.bells_sent {
             self.bells_sent = bells;
-            match self.link.peer_pulse() {
-                Ok((_, heartbeat)) => self.liveness.rung(heartbeat, Instant::now()),
-                Err(fault) => self.machine.fault(fault.into()),
-            }
+            self.liveness.rung(heartbeat, Instant::now());
         }
     }
 
@@ -252,7 +269,10 @@ impl State {
 
     /// The peer is gone. What it has sent before counts.
     pub(crate) fn peer_gone(&mut self, exit: Option<std::process::ExitStatus>) {
-        self.pump();
+        // As many frames as the ring holds: one that has only closed its socket may go on sending.
+        for _ in 0..=self.link.geometry().ring_capacity() / FRAMES_PER_PUMP {
+            self.pump();
+        }
         self.machine.end_with(SessionEnd::PeerGone(exit));
     }
 

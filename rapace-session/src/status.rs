@@ -96,6 +96,17 @@ impl Status {
         bytes
     }
 
+    /// The same in at most `bytes` bytes: a message that is too long is cut, and details that do not fit then are left out.
+    pub(crate) fn encode_within(&self, bytes: usize) -> Vec<u8> {
+        let room = bytes.saturating_sub(HEAD_BYTES + self.details.len());
+        if self.message.len() <= room {
+            return self.encode();
+        }
+        let message = &self.message[..self.message.floor_char_boundary(room)];
+        let details = if HEAD_BYTES + self.details.len() <= bytes { self.details.clone() } else { Vec::new() };
+        Self { details, ..Self::new(self.code, message) }.encode()
+    }
+
     /// The status in the body of an error frame; one that does not parse is [`Code::Unknown`], and says so.
     pub fn decode(bytes: &[u8]) -> Self {
         let parsed = || {
@@ -124,6 +135,18 @@ mod tests {
         assert_eq!(Status::decode(&status.encode()), status);
         for raw in 1..=16 {
             assert_eq!(Code::from_raw(raw).raw(), raw);
+        }
+    }
+
+    #[test]
+    fn a_status_is_cut_to_its_room() {
+        let status = Status { details: vec![1, 2], ..Status::new(Code::NotFound, "no Käse") };
+        assert_eq!(Status::decode(&status.encode_within(18)), status);
+        for bytes in 8..18 {
+            let encoded = status.encode_within(bytes);
+            assert!(encoded.len() <= bytes, "{} of {bytes}", encoded.len());
+            let cut = Status::decode(&encoded);
+            assert!(status.message.starts_with(&cut.message) && cut.code == status.code, "{cut}");
         }
     }
 

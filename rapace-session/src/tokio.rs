@@ -328,7 +328,7 @@ impl Attendant {
                 state.link.disarm();
                 state.pump();
             }
-            if let Some(arrived) = state.machine.next_arrived(0) {
+            if let Some(arrived) = state.next_arrived(0) {
                 state.running += 1;
                 state.link.set_pulse(Pulse::Active);
                 self.shared.leave(state);

@@ -206,6 +206,8 @@ fn the_examples_of_the_specification_are_what_the_code_makes() {
     let service = Service::builder("a", Version::new(1, 300), Provider::Plugin).unary::<u8, ()>("m", 1000);
     let registry = Registry::builder().service(service).build().unwrap();
     examples.insert("registry", registry.to_bytes());
+    let hash = registry.services()[0].methods()[0].hash().get();
+    examples.insert("hash", hash.to_le_bytes().to_vec());
     examples.insert("digest", registry.digest().as_bytes().to_vec());
     let spec = spec();
     let names: Vec<&str> = spec.keys().map(String::as_str).collect();

@@ -1,14 +1,18 @@
-//! A plugin in Python that was written from SPEC.md alone, against a host of this crate: does the text suffice?
+//! A plugin in Python, which shares nothing with this crate but SPEC.md, against a host of this crate: does the text
+//! suffice?
 //!
 //! The plugin is `spec/peer.py`, and says what its methods do. It needs Python 3.9 or later and no packages.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rapace_core::GeometryConfig;
+use rapace_core::descriptor::{FrameHeader, Payload, Verb, encode};
+use rapace_core::fake::FakePeer;
 use rapace_core::layout::Geometry;
 use rapace_core::offer::{Backing, Offer};
 use rapace_core::segment::{HalfFds, Prefault, Segment};
@@ -39,10 +43,14 @@ fn run(mut command: Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("this test needs python3 on the path: {error}"))
 }
 
-fn spawn(plugin: Socket) -> Child {
+fn command(plugin: Socket) -> Command {
     let mut command = python("peer.py");
-    command.env("RAPACE_PROTOCOL", "1").stdin(OwnedFd::from(plugin.into_fd())).stdout(Stdio::null());
-    command.spawn().unwrap_or_else(|error| panic!("this test needs python3 on the path: {error}"))
+    command.env("RAPACE_PROTOCOL", "1").stdin(plugin.into_fd()).stdout(Stdio::null());
+    command
+}
+
+fn spawn(plugin: Socket) -> Child {
+    command(plugin).spawn().unwrap_or_else(|error| panic!("this test needs python3 on the path: {error}"))
 }
 
 fn echo(call: IncomingCall) {
@@ -247,13 +255,32 @@ fn offers_that_break_a_rule_are_refused() {
 }
 
 #[test]
+fn a_fault_of_the_host_ends_the_plugin() {
+    let geometry = Geometry::new(GeometryConfig::default()).unwrap();
+    let ping = encode(&FrameHeader::control(Verb::Ping), &Payload::Inline([0; 24], 8));
+    let unknown = [0, u64::from(u32::MAX), 0, 7, 0, 0, 0];
+    for (sequence, body, rule) in [(2, ping, "D1"), (1, unknown, "D2"), (1, ping, "X2")] {
+        let (host, plugin) = Socket::pair().unwrap();
+        let (segment, fds) = Segment::create(geometry, 1, Prefault::Lazy).unwrap();
+        let fake = FakePeer::new(segment, host);
+        // It is there before the plugin is, so it needs no bell.
+        fake.publish_as(sequence, body);
+        fake.socket.send_offer(&Offer::new(Backing::Sealed, 1, geometry), Some(&fds)).unwrap();
+        let mut child = command(plugin).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains(&format!("{rule}: ")), "{said}");
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+    }
+}
+
+#[test]
 fn a_plugin_without_a_host_says_what_it_is() {
-    for environment in [None, Some("1")] {
+    let no_socket = || Stdio::null();
+    let socket = || Stdio::from(Socket::pair().unwrap().0.into_fd());
+    for (protocol, stdin) in [(None, no_socket()), (Some("1"), no_socket()), (None, socket())] {
         let mut command = python("peer.py");
-        command.env_remove("RAPACE_PROTOCOL").stdin(Stdio::null());
-        if let Some(version) = environment {
-            command.env("RAPACE_PROTOCOL", version);
-        }
+        command.env_remove("RAPACE_PROTOCOL").envs(protocol.map(|major| ("RAPACE_PROTOCOL", major))).stdin(stdin);
         let output = run(command);
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);

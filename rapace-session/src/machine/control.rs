@@ -91,7 +91,6 @@ impl Machine {
     }
 
     fn closed_by_peer(&mut self, status: Status) {
-        self.peer_closed = Some(status.clone());
         self.end_with(SessionEnd::PeerClosed(status));
     }
 
@@ -99,14 +98,16 @@ impl Machine {
     pub(crate) fn go_away(&mut self, status: &Status, link: &mut Link) {
         if self.going_away.is_none() && self.end.is_none() {
             self.going_away = Some(status.clone());
-            self.send_control(Verb::GoAway, &short_status(status), link);
+            let body = short_status(status, link);
+            self.send_control(Verb::GoAway, &body, link);
         }
     }
 
     /// Sends the last frame. The session has ended then.
     pub(crate) fn close(&mut self, status: &Status, link: &mut Link) {
         if self.end.is_none() {
-            self.send_control(Verb::Close, &short_status(status), link);
+            let body = short_status(status, link);
+            self.send_control(Verb::Close, &body, link);
             self.end_with(SessionEnd::Closed);
         }
     }
@@ -132,10 +133,9 @@ impl Machine {
 /// The longest status in a control frame.
 const STATUS_BYTES_MAX: usize = 1024;
 
-/// A status for a control frame: cut, so that it needs few slots.
-fn short_status(status: &Status) -> Vec<u8> {
-    let cut = status.message.floor_char_boundary(STATUS_BYTES_MAX / 2);
-    Status::new(status.code, &status.message[..cut]).encode()
+/// A status for a control frame, which it must fit: its message is cut.
+fn short_status(status: &Status, link: &Link) -> Vec<u8> {
+    status.encode_within(link.chunk_bytes(Class::Control).min(STATUS_BYTES_MAX))
 }
 
 fn control_body<const N: usize>(verb: Verb, body: &[u8]) -> Result<[u8; N], Fault> {

@@ -1,0 +1,153 @@
+//! A host against a peer that lies: what it keeps, and what it says of it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use rapace_core::channel::ChannelGeneration;
+use rapace_core::descriptor::{Flags, FrameHeader, INLINE_BYTES, Kind, Payload, Run, Verb, encode};
+use rapace_core::fake::FakePeer;
+use rapace_core::segment::Segment;
+use rapace_core::socket::Socket;
+use rapace_core::{ChannelId, GeometryConfig, Side};
+use rapace_session::{
+    CallError, CallOptions, Code, Config, Features, Handshake, Hello, IncomingCall, Limits, PeerA, Session, SessionEnd,
+    Status, Timeouts, WaitStrategy,
+};
+
+const METHOD: u32 = 7;
+/// Slots of a half: few, so that requests of some thousand bytes use them up.
+const GEOMETRY: GeometryConfig = GeometryConfig { segment_bytes: 32 << 10, ring_capacity: 64, slot_bytes: 64 };
+const BODY_BYTES_MAX: usize = 1000;
+
+struct Liar {
+    fake: FakePeer,
+    slot: u32,
+}
+
+impl Liar {
+    /// Publishes a frame, with its payload in slots that were not used before.
+    fn send(&mut self, header: FrameHeader, bytes: &[u8]) {
+        let payload = if bytes.len() <= INLINE_BYTES {
+            let mut inline = [0; INLINE_BYTES];
+            inline[..bytes.len()].copy_from_slice(bytes);
+            Payload::Inline(inline, bytes.len().try_into().unwrap())
+        } else {
+            let (slot, payload_bytes) = (self.slot, u32::try_from(bytes.len()).unwrap());
+            let slots = payload_bytes.div_ceil(GEOMETRY.slot_bytes);
+            self.fake.write_slot(slot, bytes);
+            self.slot += slots;
+            Payload::Slots(Run { slot, generation: 1, offset: 0, payload_bytes, slots })
+        };
+        self.fake.publish(encode(&header, &payload));
+    }
+
+    /// The flags and the method of the host's next frame.
+    fn take(&mut self) -> Option<(u32, u32)> {
+        let words = self.fake.take()?;
+        let half = |word: u64, shift: u32| u32::try_from(word >> shift & u64::from(u32::MAX)).unwrap();
+        Some((half(words[3], 0), half(words[0], 32)))
+    }
+}
+
+fn open(handler: impl Fn(IncomingCall) + Send + Sync + 'static) -> (Session<PeerA>, Liar) {
+    let limits = Limits { message_bytes_max: BODY_BYTES_MAX, metadata_bytes_max: 64, ..Limits::default() };
+    let timeouts = Timeouts { call: Duration::ZERO, ..Timeouts::default() };
+    let config = Config { geometry: GEOMETRY, limits, timeouts, wait: WaitStrategy::Park, ..Config::new("host", "1") };
+    let (here, there) = Socket::pair().unwrap();
+    let handshake = Handshake::<PeerA>::offer(here, None, config).unwrap();
+    let (offer, halves) = there.recv_offer(Instant::now()).unwrap();
+    let mut liar = Liar { fake: FakePeer::new(Segment::accept(&offer, halves.unwrap()).unwrap(), there), slot: 0 };
+    let hello = Hello {
+        major: 1,
+        minor: 0,
+        role: 1,
+        features: Features::NONE,
+        max_message_bytes: 1 << 20,
+        max_metadata_bytes: 0,
+        max_calls: 8,
+        max_depth: 1,
+        name: String::new(),
+        version: String::new(),
+        registry: Vec::new(),
+    };
+    liar.send(FrameHeader::control(Verb::Hello), &hello.encode().unwrap());
+    liar.send(FrameHeader::control(Verb::Accept), &[]);
+    let session = handshake.finish(handler).unwrap();
+    while liar.take().is_some() {}
+    (session, liar)
+}
+
+fn header(kind: Kind, opener: Side, index: u32, generation: ChannelGeneration) -> FrameHeader {
+    let depth = u8::from(kind == Kind::Request);
+    let channel = ChannelId::new(opener, index, generation);
+    FrameHeader { channel, method: METHOD, kind, flags: Flags::NONE, depth, credit: 0 }
+}
+
+/// A final for the first call that the host makes with this index.
+fn answer(kind: Kind, index: u32) -> FrameHeader {
+    header(kind, Side::A, index, ChannelGeneration::FIRST.next())
+}
+
+#[test]
+fn a_body_behind_a_prefix_is_held_to_its_limit() {
+    for (body_bytes, expected) in [(BODY_BYTES_MAX, Kind::Reply), (BODY_BYTES_MAX + 1, Kind::Error)] {
+        let (session, mut liar) = open(|call| call.reply(&[]));
+        let request = header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST);
+        let mut body = [&6u32.to_le_bytes()[..], b"\x01\0k\x01\0v"].concat();
+        body.resize(10 + body_bytes, 1);
+        liar.send(FrameHeader { flags: Flags::METADATA, ..request }, &body);
+        session.serve_for(Duration::ZERO);
+        let (flags, _) = liar.take().unwrap();
+        assert_eq!(flags & 7, expected.raw(), "{body_bytes} bytes");
+    }
+}
+
+#[test]
+fn an_error_is_counted_until_it_is_taken() {
+    let (session, mut liar) = open(IncomingCall::unimplemented);
+    let call = session.try_start(METHOD, &[], &CallOptions::new()).unwrap();
+    let status = Status { details: vec![1; 900], ..Status::new(Code::Internal, "") };
+    liar.send(answer(Kind::Error, 0), &status.encode());
+    session.serve_for(Duration::ZERO);
+    assert_eq!(session.stats().inbound_bytes, status.encode().len());
+    assert_eq!(call.wait().unwrap_err(), CallError::Status(status));
+    assert_eq!(session.stats().inbound_bytes, 0);
+}
+
+#[test]
+fn answers_to_calls_that_were_not_sent_leave_nothing() {
+    for (flags, bytes) in [(Flags::MORE, 100), (Flags::NONE, 100)] {
+        let (session, mut liar) = open(IncomingCall::unimplemented);
+        // The first takes all the slots that there are for requests, so nothing of the second can be sent.
+        let body = vec![0; 64 * 64];
+        let first = session.try_start(METHOD, &body, &CallOptions::new()).unwrap();
+        let second = session.try_start(METHOD, &body, &CallOptions::new()).unwrap();
+        liar.send(FrameHeader { flags, ..answer(Kind::Reply, 1) }, &vec![0; bytes]);
+        session.serve_for(Duration::ZERO);
+        assert_eq!(session.stats().inbound_bytes, bytes);
+        drop(second);
+        assert_eq!(session.stats().inbound_bytes, 0);
+        drop(first);
+        assert_eq!(session.stats().calls_in_flight, 1, "the first waits for its final");
+    }
+}
+
+#[test]
+fn a_long_reason_travels_in_one_frame() {
+    let (session, mut liar) = open(IncomingCall::unimplemented);
+    let _call = session.try_start(METHOD, &vec![0; 56 * 64], &CallOptions::new()).unwrap();
+    session.go_away(&Status::new(Code::Unavailable, "x".repeat(2000)));
+    let (flags, _) = liar.take().unwrap();
+    assert_eq!(flags & 7, Kind::Request.raw());
+    let (flags, verb) = liar.take().unwrap();
+    assert_eq!((flags, verb), (0, Verb::GoAway.raw()));
+}
+
+#[test]
+fn a_false_return_that_the_counters_meet_ends_the_session() {
+    let (session, liar) = open(IncomingCall::unimplemented);
+    liar.fake.store_return(0, 1 << 24 | 3);
+    session.stats();
+    let end = session.end().unwrap();
+    assert!(matches!(&*end, SessionEnd::Fault(fault) if fault.rule() == "S7"), "{end}");
+}
