@@ -1,0 +1,171 @@
+//! A host with two plugins, each in a process of its own.
+//!
+//! ```text
+//! cargo run --example plugin_host
+//! ```
+//!
+//! This one program is the host and, started again with `--plugin NAME`, each of its plugins, so that the example has
+//! nothing to install. A host with separate plugin programs differs in one line: `PluginSpec::new(name, path)` names the
+//! plugin's own program, whose `main` is what `plugins::run` does here. The contract is then a crate that both use.
+
+mod contract;
+mod plugins;
+mod services;
+
+use std::error::Error;
+use std::panic::resume_unwind;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rapace::GeometryConfig;
+use rapace::host::StateChange;
+use rapace::prelude::*;
+use serde::Serialize;
+
+use crate::contract::{
+    AnalyticsConfig, PROCESS, PluginConfig, ProcessRequest, ProcessResponse, TransformConfig, encode, registry, result,
+};
+use crate::services::Services;
+
+/// Two halves of 2 MiB, with rings of 64 descriptors and slots of 4 KiB.
+const GEOMETRY: GeometryConfig = GeometryConfig { segment_bytes: 4 << 20, ring_capacity: 64, slot_bytes: 4096 };
+/// How long the example waits for what is sure to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let code = match args[..] {
+        [] => Some(host()),
+        ["--plugin", name] => plugins::run(name),
+        _ => None,
+    };
+    code.unwrap_or_else(|| {
+        eprintln!("usage: plugin_host [--plugin analytics|transform]");
+        ExitCode::from(2)
+    })
+}
+
+fn host() -> ExitCode {
+    match demonstrate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plugin_host: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate() -> Result<(), Box<dyn Error>> {
+    println!("=== Rapace Plugin Host Example ===\n");
+    let registry = registry()?;
+    println!("Service registry: {} bytes\n{registry}\n", registry.to_bytes().len());
+    println!("[Host] This is process {}", std::process::id());
+
+    let services = Arc::new(Services::default());
+    let of_plugin = Arc::clone(&services);
+    let config = Config { registry, geometry: GEOMETRY, ..Config::new("plugin_host", env!("CARGO_PKG_VERSION")) };
+    let host = PluginHost::builder(config)
+        .services(move |plugin| of_plugin.of(plugin))
+        .on_state(print_state)
+        .on_output(|line| println!("[Host/Output] [{}] {}: {}", line.plugin, line.stream, line.text))
+        .build()?;
+
+    let analytics = load(&host, "analytics", 1, &AnalyticsConfig { window: 4 })?;
+    let transform = load(&host, "transform", 2, &TransformConfig { prefix: ">> ".to_owned(), uppercase: true })?;
+
+    println!("\n=== Processing in both plugins at once ===");
+    let numbers = encode(&[3_u32, 10, 20, 30, 40])?;
+    thread::scope(|scope| {
+        let call = scope.spawn(|| process(&analytics, 1, "mean", &numbers));
+        process(&transform, 2, "text", b"shared memory").and(call.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })?;
+
+    println!("\n=== Polling ===");
+    host.poll();
+    for plugin in host.plugins() {
+        println!("[Host] Plugin {} is {}, and its peer {:?}", plugin.name(), plugin.state(), plugin.peer_state());
+    }
+
+    println!("\n=== Killing plugin: transform ===");
+    kill_in_a_call(&transform, &services)?;
+    process(&analytics, 4, "mean", &numbers)?;
+
+    println!("\n=== Restarting plugin: transform ===");
+    transform.restart()?;
+    print_session(&transform);
+    process(&transform, 5, "text", b"as good as new")?;
+
+    println!("\n=== Shutting down ===");
+    for plugin in host.plugins() {
+        println!("[Host] Shutting down plugin: {}", plugin.name());
+        if let Some(report) = plugin.shutdown() {
+            println!("[Host] Plugin {}: {report}", plugin.name());
+        }
+    }
+    println!("\n=== Done ===");
+    Ok(())
+}
+
+fn load(
+    host: &PluginHost,
+    name: &str,
+    plugin_id: u32,
+    config: &impl Serialize,
+) -> Result<PluginHandle, Box<dyn Error>> {
+    println!("\n=== Loading plugin: {name} ===");
+    println!("[Host] Creating session for plugin: {name}");
+    let config = PluginConfig { plugin_id, config_data: encode(config)? };
+    let spec = PluginSpec::new(name, std::env::current_exe()?).arg("--plugin").arg(name);
+    let plugin = host.load(spec.config_data(encode(&config)?))?;
+    print_session(&plugin);
+    Ok(plugin)
+}
+
+fn process(plugin: &PluginHandle, request_id: u64, operation: &str, data: &[u8]) -> Result<(), CallError> {
+    let ProcessResponse { request_id, success, result } = call(plugin, request_id, operation, data)?;
+    let (name, bytes) = (plugin.name(), result.len());
+    println!("[Host] Plugin {name} process response: req_id={request_id}, success={success}, {bytes} bytes");
+    Ok(())
+}
+
+fn call(plugin: &PluginHandle, request_id: u64, operation: &str, data: &[u8]) -> Result<ProcessResponse, CallError> {
+    let request = ProcessRequest { request_id, operation: operation.to_owned(), data: data.to_owned() };
+    let body = encode(&request).map_err(CallError::Status)?;
+    result(plugin.call(PROCESS, &body, &CallOptions::new()))
+}
+
+/// Calls a plugin, and kills it when it has begun to work on the call.
+fn kill_in_a_call(plugin: &PluginHandle, services: &Services) -> Result<(), Box<dyn Error>> {
+    let begun = services.logged(plugin.name(), "Slow operation started");
+    let (begun, killed, (outcome, failed)) = thread::scope(|scope| {
+        let caller = scope.spawn(|| (call(plugin, 3, "slow", b""), Instant::now()));
+        let begun = begun.recv_timeout(PATIENCE);
+        let killed = Instant::now();
+        plugin.kill();
+        (begun, killed, caller.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    begun.map_err(|_| "the slow operation did not begin")?;
+    let Err(error) = outcome else { return Err("a killed plugin has answered".into()) };
+    let time = failed.saturating_duration_since(killed);
+    println!("[Host] Plugin {} process failed: req_id=3, {time:.1?} after the kill: {error}", plugin.name());
+    if let Some(crash) = plugin.crash() {
+        println!("[Host] Plugin {} crashed: {crash}", plugin.name());
+    }
+    Ok(())
+}
+
+fn print_state(change: &StateChange) {
+    if change.to == PluginState::Initializing {
+        println!("[Host] Initializing plugin: {}", change.plugin);
+    }
+    println!("[Host] Plugin {} state: {change}", change.plugin);
+}
+
+fn print_session(plugin: &PluginHandle) {
+    if let (Some(pid), Some(session)) = (plugin.process_id(), plugin.session()) {
+        println!("[Host] Plugin {}: process {pid}, session {:#018x}", plugin.name(), session.nonce());
+    }
+}

@@ -1,0 +1,124 @@
+//! What a host is made with.
+
+use std::io;
+use std::time::Duration;
+
+use rapace_core::{Geometry, GeometryError};
+use rapace_session::{Config, Handler, IncomingCall, LimitError, NoService};
+use thiserror::Error;
+
+use crate::changes::Observer;
+use crate::host::PluginHost;
+use crate::output::{Listener, OutputLine, OutputThread};
+use crate::state::StateChange;
+
+/// How long a shutdown waits for each of its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownTimes {
+    /// For the answer to the `shutdown` call. Default 5 s.
+    pub acknowledge: Duration,
+    /// For the end of the process, once its session is closed. Default 2 s.
+    pub exit: Duration,
+    /// For the end of the process behind SIGTERM; then comes SIGKILL. Default 2 s.
+    pub terminate: Duration,
+}
+
+impl Default for ShutdownTimes {
+    fn default() -> Self {
+        let [acknowledge, exit, terminate] = [5, 2, 2].map(Duration::from_secs);
+        Self { acknowledge, exit, terminate }
+    }
+}
+
+/// Why a host could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A figure of the memory is out of bounds.
+    #[error("configuration: {0}")]
+    Geometry(#[from] GeometryError),
+    /// A limit is out of bounds.
+    #[error("configuration: {0}")]
+    Limit(#[from] LimitError),
+    /// The thread that reads what plugins print could not be started.
+    #[error("cannot start the thread that reads what plugins print: {0}")]
+    Os(#[from] io::Error),
+}
+
+type BoxedHandler = Box<dyn Fn(IncomingCall) + Send + Sync>;
+/// Makes the handler for the plugin of that name.
+type Services = dyn Fn(&str) -> BoxedHandler + Send + Sync;
+
+/// What all plugins of a host have in common.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) services: Box<Services>,
+    pub(crate) observer: Box<Observer>,
+    pub(crate) shutdown_times: ShutdownTimes,
+    pub(crate) output: OutputThread,
+}
+
+/// A host to be.
+#[must_use]
+pub struct PluginHostBuilder {
+    config: Config,
+    services: Box<Services>,
+    observer: Box<Observer>,
+    listener: Box<Listener>,
+    shutdown_times: ShutdownTimes,
+}
+
+impl PluginHostBuilder {
+    pub(crate) fn new(config: Config) -> Self {
+        let (observer, listener) = (Box::new(|_: &StateChange| {}), Box::new(|_: &OutputLine<'_>| {}));
+        let shutdown_times = ShutdownTimes::default();
+        Self {
+            config,
+            services: Box::new(|_| Box::new(|call| NoService.handle(call))),
+            observer,
+            listener,
+            shutdown_times,
+        }
+    }
+
+    /// What serves the calls of the plugin of that name. It is asked anew for each process. By default nothing is served.
+    pub fn services<H: Handler>(mut self, services: impl Fn(&str) -> H + Send + Sync + 'static) -> Self {
+        self.services = Box::new(move |plugin| {
+            let handler = services(plugin);
+            Box::new(move |call| handler.handle(call))
+        });
+        self
+    }
+
+    /// Who is told of each state change, in their order, on the thread that makes it. It may use the plugin; one that
+    /// restarts what has crashed sees the changes of that when it has returned.
+    pub fn on_state(mut self, observer: impl Fn(&StateChange) + Send + Sync + 'static) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// Who is given each line that a plugin prints, beside the log. While it is busy, no plugin's output is read.
+    pub fn on_output(mut self, listener: impl Fn(&OutputLine<'_>) + Send + Sync + 'static) -> Self {
+        self.listener = Box::new(listener);
+        self
+    }
+
+    /// How long a shutdown waits.
+    pub fn shutdown_times(mut self, times: ShutdownTimes) -> Self {
+        self.shutdown_times = times;
+        self
+    }
+
+    /// Checks the configuration and makes the host.
+    ///
+    /// # Errors
+    ///
+    /// A configuration out of bounds, before anything is made; or no thread for the plugins' output.
+    pub fn build(self) -> Result<PluginHost, BuildError> {
+        Geometry::new(self.config.geometry)?;
+        self.config.limits.check()?;
+        let output = OutputThread::start(self.listener)?;
+        let Self { config, services, observer, shutdown_times, .. } = self;
+        Ok(PluginHost::new(Context { config, services, observer, shutdown_times, output }))
+    }
+}

@@ -1,0 +1,67 @@
+//! Hands a plugin's state changes to the observer, one after another and in their order.
+//!
+//! Changes are made under the plugin's lock and told outside of it, so that an observer may use the plugin. Whoever is
+//! telling already, perhaps further up the same stack, takes along what comes meanwhile.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use crate::state::StateChange;
+
+/// Whom a host tells of every state change.
+pub(crate) type Observer = dyn Fn(&StateChange) + Send + Sync;
+
+/// The changes of one plugin that have yet to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    untold: Mutex<VecDeque<StateChange>>,
+    telling: Mutex<()>,
+}
+
+impl Changes {
+    /// Notes a change; under the plugin's lock, so that the order is true.
+    pub(crate) fn note(&self, change: StateChange) {
+        tracing::info!(plugin = %change.plugin, %change, "state");
+        self.untold.lock().push_back(change);
+    }
+
+    /// Tells what has been noted; outside of the plugin's lock.
+    pub(crate) fn tell(&self, observer: &Observer) {
+        while !self.untold.lock().is_empty() {
+            let Some(_telling) = self.telling.try_lock() else { return };
+            loop {
+                let Some(change) = self.untold.lock().pop_front() else { break };
+                observer(&change);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::state::PluginState;
+
+    #[test]
+    fn changes_made_by_the_observer_are_told_behind_its_own() {
+        let changes = Arc::new(Changes::default());
+        let change = |to| StateChange { plugin: "p".into(), from: None, to };
+        let told = Mutex::new(Vec::new());
+        let (inner, all) = (Arc::clone(&changes), Arc::new(told));
+        let seen = Arc::clone(&all);
+        let observer = move |told: &StateChange| {
+            if told.to == PluginState::Crashed {
+                inner.note(change(PluginState::Connected));
+                inner.tell(&|_| panic!("told out of order"));
+            }
+            seen.lock().push(told.to);
+        };
+        changes.note(change(PluginState::Running));
+        changes.note(change(PluginState::Crashed));
+        changes.tell(&observer);
+        assert_eq!(*all.lock(), [PluginState::Running, PluginState::Crashed, PluginState::Connected]);
+    }
+}

@@ -1,0 +1,149 @@
+//! One life of a plugin: a process, its session, its end. A restart makes another one, and nothing is used again (SPEC P4).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rapace_core::socket::Socket;
+use rapace_session::{
+    CallError, CallOptions, Code, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session, SessionEnd,
+    Status,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::builder::Context;
+use crate::ending::{CrashReport, Ending};
+use crate::output::{Output, Stream};
+use crate::spec::PluginSpec;
+use crate::start::{StartCause, StartError};
+
+/// How long a process that has lost its session may take to end by itself.
+const EXIT_PATIENCE: Duration = Duration::from_millis(100);
+
+pub(crate) struct Instance {
+    pub(crate) session: Session<PeerA>,
+    pub(crate) pid: u32,
+    pidfd: OwnedFd,
+    started: Instant,
+    output: Output,
+    crash: OnceLock<CrashReport>,
+}
+
+impl Instance {
+    /// Starts the process and shakes hands with it. When that fails, the process is killed and reaped.
+    pub(crate) fn start(context: &Context, spec: &PluginSpec) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let (socket, process, output) = spawn(context, spec).map_err(|cause| StartError::new(spec, cause))?;
+        let pid = process.id();
+        tracing::info!(plugin = %spec.name, pid, program = %spec.program.display(), "started");
+        let handshake = || {
+            let pidfd = process.as_fd().try_clone_to_owned()?;
+            let services = (context.services)(&spec.name);
+            let handshake = Handshake::<PeerA>::offer(socket, Some(process), context.config.clone())?;
+            Ok((pidfd, handshake.finish(services)?))
+        };
+        match handshake() {
+            Ok((pidfd, session)) => Ok(Self { session, pid, pidfd, started, output, crash: OnceLock::new() }),
+            Err(error) => {
+                let exit = if let HandshakeError::PeerGone(exit) = error { exit } else { None };
+                let stderr = output.tail(Stream::Stderr);
+                let cause = StartCause::of_handshake(error, &output.tail(Stream::Stdout));
+                Err(StartError { exit, stderr, ..StartError::new(spec, cause) })
+            }
+        }
+    }
+
+    /// Calls `initialize`, within what is left of the start timeout. When that fails, the process is killed and reaped.
+    pub(crate) fn initialize(&self, context: &Context, spec: &PluginSpec) -> Result<(), StartError> {
+        let left = context.config.timeouts.start.saturating_sub(self.started.elapsed());
+        self.call_lifecycle(LIFECYCLE_METHODS[0], &spec.config_data, left).map_err(|error| {
+            let exit = match error.session_end() {
+                Some(SessionEnd::PeerGone(exit)) => *exit,
+                _ => None,
+            };
+            let stderr = self.crash_report().stderr;
+            StartError { exit, stderr, ..StartError::new(spec, StartCause::Initialize(error)) }
+        })
+    }
+
+    /// Calls `shutdown`.
+    pub(crate) fn call_shutdown(&self, patience: Duration) -> Result<(), CallError> {
+        self.call_lifecycle(LIFECYCLE_METHODS[1], b"", patience)
+    }
+
+    /// A plugin that does not serve a lifecycle call has nothing to do for it.
+    fn call_lifecycle(&self, method: u32, body: &[u8], patience: Duration) -> Result<(), CallError> {
+        match self.session.call_lifecycle(method, body, &CallOptions::new().deadline(patience)) {
+            Err(CallError::Status(Status { code: Code::Unimplemented, .. })) | Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the process, the more firmly the longer it takes.
+    pub(crate) fn end(&self, plugin: &str, exit: Duration, terminate: Duration) -> (Ending, Option<ExitStatus>) {
+        let ending = if self.has_ended_within(exit) {
+            Ending::Exited
+        } else {
+            tracing::warn!(plugin, pid = self.pid, waited = ?exit, "does not end: SIGTERM");
+            // An error means that it has just ended.
+            let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+            if self.has_ended_within(terminate) {
+                Ending::Terminated
+            } else {
+                tracing::warn!(plugin, pid = self.pid, waited = ?terminate, "does not end: SIGKILL");
+                Ending::Killed
+            }
+        };
+        (ending, self.kill())
+    }
+
+    /// Kills the process if it has not ended, reaps it, and says how it ended.
+    pub(crate) fn kill(&self) -> Option<ExitStatus> {
+        self.session.reap(Duration::ZERO)
+    }
+
+    /// What is to be said of its end, which nobody asked for; a process that goes on is killed.
+    pub(crate) fn crash_report(&self) -> CrashReport {
+        let report = self.crash.get_or_init(|| {
+            let exit = self.session.reap(EXIT_PATIENCE);
+            let end = self.session.end().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(exit)));
+            CrashReport { exit, end, uptime: self.started.elapsed(), stderr: self.output.tail(Stream::Stderr) }
+        });
+        report.clone()
+    }
+
+    fn has_ended_within(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A time that is too long for the kernel is without end.
+            let timeout = Timespec::try_from(left).ok();
+            let ended = poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], timeout.as_ref());
+            match ended {
+                Ok(0) if left.is_zero() => return false,
+                Ok(1..) => return true,
+                // Interrupted, or woken early: it is looked again.
+                Ok(0) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Starts the process, with its end of the socket as standard input (SPEC E1).
+fn spawn(context: &Context, spec: &PluginSpec) -> Result<(Socket, Process, Output), StartCause> {
+    let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
+    let mut command = spec.command();
+    command.stdin(theirs.into_fd()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let spawned = command.spawn();
+    // It holds a copy of their end, which would hide the end of theirs.
+    drop(command);
+    let mut child = spawned.map_err(|error| StartCause::of_spawn(error, spec))?;
+    let outputs = child.stdout.take().zip(child.stderr.take());
+    let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
+    let read = |(stdout, stderr)| context.output.read(&spec.name, stdout, stderr);
+    let output = outputs.map(read).transpose().map_err(StartCause::os("read the output"))?;
+    let output = output.ok_or_else(|| StartCause::os("read the output")(std::io::ErrorKind::NotConnected.into()))?;
+    Ok((socket, process, output))
+}

@@ -1,0 +1,49 @@
+//! Runs plugins: starts their programs, initialises them, calls them, notices their end, and shuts them down.
+//!
+//! A [`PluginHost`] loads plugins; a [`PluginHandle`] is one of them, over all its lives: a restarted plugin has another
+//! process and another segment, and keeps its handle. No thread belongs to a plugin. One thread of the host reads what
+//! all plugins print; calls run on the threads that make them.
+//!
+//! ```text
+//!   PluginHost, PluginHandle     what a user holds
+//!     instance.rs                one life of a plugin: its process, its session, its end
+//!     state.rs, changes.rs       the states of a plugin, and who is told of them
+//!     output.rs, tail.rs         what plugins print
+//!   rapace_session::Session      calls
+//! ```
+//!
+//! ```no_run
+//! use rapace_host::{PluginHost, PluginSpec};
+//! use rapace_session::{CallOptions, Config};
+//!
+//! let host = PluginHost::builder(Config::new("my-host", "1.0.0")).build()?;
+//! let shout = host.load(PluginSpec::new("shout", "/usr/lib/my-host/shout"))?;
+//! let reply = shout.call(1, b"hello", &CallOptions::new())?;
+//! assert_eq!(&*reply.body, b"HELLO");
+//! host.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod host;
+mod plugin;
+mod spec;
+
+mod changes;
+mod ending;
+mod instance;
+mod output;
+mod start;
+mod state;
+mod tail;
+
+pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
+pub use ending::{CrashReport, Ending, ShutdownReport};
+pub use host::PluginHost;
+pub use output::{OutputLine, Stream};
+pub use plugin::PluginHandle;
+pub use spec::{INHERITED_VARIABLES, PluginSpec};
+pub use start::{StartCause, StartError};
+pub use state::{PluginEvent, PluginState, StateChange};

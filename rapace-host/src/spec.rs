@@ -1,0 +1,86 @@
+//! Which program a plugin is, and what it is started with.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+/// The variables of the host's environment that a plugin inherits, and with them those that begin with `LC_`.
+pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"];
+
+/// A plugin to be loaded.
+///
+/// Its process is given the variables of [`INHERITED_VARIABLES`], those of [`env`](Self::env) and `RAPACE_PROTOCOL`, and no
+/// others; its arguments; and no descriptors but the three standard ones.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PluginSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    pub(crate) config_data: Vec<u8>,
+}
+
+impl PluginSpec {
+    /// A plugin of this name, which is this program. A program without a slash is looked for in `PATH`.
+    pub fn new(name: &str, program: impl Into<PathBuf>) -> Self {
+        let (args, env, config_data) = Default::default();
+        Self { name: name.into(), program: program.into(), args, env, config_data }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds a variable to its environment.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The body of the `initialize` call: the plugin's configuration, in whatever form the two agree on.
+    pub fn config_data(mut self, config_data: Vec<u8>) -> Self {
+        self.config_data = config_data;
+        self
+    }
+
+    /// The command that starts it; the standard descriptors are left to the caller.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env("RAPACE_PROTOCOL", rapace_core::layout::PROTOCOL_MAJOR.to_string());
+        command
+    }
+}
+
+fn is_inherited(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| INHERITED_VARIABLES.contains(&name) || name.starts_with("LC_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_the_host_is_not_inherited() {
+        for (name, inherited) in
+            [("PATH", true), ("LC_ALL", true), ("AWS_SECRET_ACCESS_KEY", false), ("LANGUAGE", false)]
+        {
+            assert_eq!(is_inherited(OsStr::new(name)), inherited, "{name}");
+        }
+        let spec = PluginSpec::new("p", "/bin/p").env("MODE", "fast").env("RAPACE_PROTOCOL", "7");
+        let command = spec.command();
+        let set = |wanted: &str| command.get_envs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value);
+        assert_eq!(set("MODE"), Some(OsStr::new("fast")));
+        assert_eq!(set("RAPACE_PROTOCOL"), Some(OsStr::new("1")));
+        let mut names = command.get_envs().map(|(name, _)| name);
+        assert!(names.all(|name| is_inherited(name) || name == "MODE" || name == "RAPACE_PROTOCOL"));
+    }
+}

@@ -1,0 +1,69 @@
+//! A host and its plugins in processes of their own: this test program again, told its role by a variable.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod life;
+mod output;
+mod plugin;
+mod starting;
+
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rapace_host::{PluginHost, PluginHostBuilder, PluginSpec, StateChange};
+use rapace_registry::{Provider, Registry, Service, Version};
+use rapace_session::{Config, Timeouts};
+
+/// How long a condition may take that is sure to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The services of the plugins here, with an argument of this type.
+fn registry<T: postcard_schema::Schema>() -> Registry {
+    let service = Service::builder("test.Plugin", Version::new(1, 0), Provider::Plugin);
+    Registry::builder().service(service.unary::<T, u32>("echo", plugin::ECHO)).build().unwrap()
+}
+
+fn config() -> Config {
+    Config { registry: registry::<u32>(), ..Config::new("test-host", "1.0.0") }
+}
+
+/// A host that waits this long for a plugin to start.
+fn with_patience(start: Duration) -> PluginHostBuilder {
+    let timeouts = Timeouts { start, ..Timeouts::default() };
+    PluginHost::builder(Config { timeouts, ..config() })
+}
+
+/// A builder that sends its state changes.
+fn watched(builder: PluginHostBuilder) -> (PluginHost, mpsc::Receiver<StateChange>) {
+    let (sender, changes) = mpsc::channel();
+    let told = move |change: &StateChange| drop(sender.send(change.clone()));
+    (builder.on_state(told).build().unwrap(), changes)
+}
+
+fn in_words(changes: &mpsc::Receiver<StateChange>) -> Vec<String> {
+    changes.try_iter().map(|change| change.to_string()).collect()
+}
+
+/// The plugin of this role.
+fn spec(role: &str) -> PluginSpec {
+    let program = std::env::current_exe().unwrap();
+    let spec = PluginSpec::new(role, program).arg("--exact").arg("plugin::plugin_process").arg("--nocapture");
+    spec.env(plugin::ROLE, role)
+}
+
+/// A program that is no plugin, written for `sh`.
+fn script(text: &str) -> PluginSpec {
+    PluginSpec::new("script", "sh").arg("-c").arg(text)
+}
+
+/// A pipe, and the path at which other processes open it: what they read ends when the writer is dropped.
+fn gate() -> (std::io::PipeReader, std::io::PipeWriter, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
+    (reader, writer, path)
+}
+
+fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}

@@ -1,0 +1,90 @@
+//! The plugins of the tests.
+
+use std::process::ExitCode;
+
+use rapace_plugin::{Plugin, run};
+use rapace_session::{CallOptions, Code, Config, IncomingCall, Router, Status};
+
+pub(crate) const ROLE: &str = "RAPACE_TEST_ROLE";
+/// A file that the plugin reads before it ends.
+pub(crate) const GATE: &str = "RAPACE_TEST_GATE";
+pub(crate) const ECHO: u32 = 1;
+/// Calls the host's [`BEGUN`], and never comes to an end.
+pub(crate) const ENDLESS: u32 = 2;
+/// Ends the process with the exit code in the body.
+pub(crate) const EXIT: u32 = 3;
+/// Prints the body to both outputs.
+pub(crate) const PRINT: u32 = 4;
+/// Closes the session and goes on.
+pub(crate) const PART: u32 = 5;
+/// A call of the host by the plugin.
+pub(crate) const BEGUN: u32 = 1000;
+
+const INITIALIZE: u32 = 2000;
+const SHUTDOWN: u32 = 2002;
+
+/// The plugin itself, in the processes that the tests start; nothing in the test program.
+#[test]
+fn plugin_process() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let code = run(|| {
+        let registry = if role == "stranger" { super::registry::<u64>() } else { super::registry::<u32>() };
+        let config = Config { registry, ..Config::new(role.as_str(), "1.0.0") };
+        let plugin = Plugin::attach_with(config, "a test", |host| services(&role, host))?;
+        plugin.serve()?;
+        if let Ok(gate) = std::env::var(GATE) {
+            std::fs::read(gate)?;
+        }
+        Ok(())
+    });
+    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
+}
+
+fn services(role: &str, host: rapace_plugin::HostHandle) -> Router {
+    let services = Router::new()
+        .method(ECHO, |mut call: IncomingCall| {
+            let body = call.take_body();
+            call.reply(&body);
+        })
+        .method(ENDLESS, |call: IncomingCall| {
+            drop(call.call_back(BEGUN, b"", &CallOptions::new()));
+            endless();
+        })
+        .method(EXIT, |call: IncomingCall| {
+            eprintln!("told to exit with {}", call.body()[0]);
+            std::process::exit(call.body()[0].into());
+        })
+        .method(PRINT, |call: IncomingCall| {
+            let text = String::from_utf8_lossy(call.body()).into_owned();
+            println!("{text}");
+            eprintln!("{text}");
+            call.reply(b"");
+        })
+        .method(PART, move |call: IncomingCall| {
+            host.session().unwrap().close(&Status::new(Code::Aborted, "enough"));
+            drop(call);
+            endless();
+        });
+    match role {
+        "picky" => services.method(INITIALIZE, |call: IncomingCall| {
+            eprintln!("cannot work like this");
+            let text = format!("{:?} is no configuration", String::from_utf8_lossy(call.body()));
+            call.fail(Status::new(Code::InvalidArgument, text));
+        }),
+        "slow to start" => services.method(INITIALIZE, |_| endless()),
+        "dies at start" => services.method(INITIALIZE, |_| std::process::abort()),
+        "stubborn" => services.method(SHUTDOWN, |_| endless()),
+        "fails at the end" => services.method(SHUTDOWN, |_| std::process::exit(9)),
+        "polite" => services.method(SHUTDOWN, |call: IncomingCall| {
+            eprint!("thank you, and\ngoodbye");
+            call.reply(b"");
+        }),
+        _ => services,
+    }
+}
+
+fn endless() -> ! {
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,241 @@
+//! Every way in which a plugin does not start has an error of its own, and leaves no process.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rapace_host::{INHERITED_VARIABLES, PluginHost, PluginSpec, StartCause, StartError};
+use rapace_session::Config;
+
+use crate::{config, in_words, script, spec, watched, with_patience};
+
+/// Long enough for a process to start and end; short enough to wait for.
+const SHORT: Duration = Duration::from_secs(1);
+
+fn fails(spec: PluginSpec) -> StartError {
+    fails_at(PluginHost::builder(config()).build().unwrap(), spec)
+}
+
+fn fails_in_time(spec: PluginSpec) -> StartError {
+    let start = Instant::now();
+    let error = fails_at(with_patience(SHORT).build().unwrap(), spec);
+    assert!(start.elapsed() < SHORT * 10, "{:?}", start.elapsed());
+    error
+}
+
+fn fails_at(host: PluginHost, spec: PluginSpec) -> StartError {
+    let error = host.load(spec).unwrap_err();
+    assert!(host.plugins().is_empty());
+    error
+}
+
+/// A file of this content and mode, removed with it.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, mode: u32, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("rapace-host-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_program_that_does_not_exist() {
+    let error = fails(PluginSpec::new("ghost", "/no/such/program"));
+    assert_eq!(error.to_string(), "plugin ghost (/no/such/program) did not start: there is no such program");
+    assert!(matches!(*error.cause, StartCause::NotFound));
+    let error = fails(PluginSpec::new("ghost", "no-such-program-in-the-path"));
+    assert!(matches!(*error.cause, StartCause::NotFound), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_executable() {
+    let file = TempFile::new("plain", 0o644, "#!/bin/sh\n");
+    let error = fails(PluginSpec::new("plain", &file.0));
+    let expected = format!(
+        "plugin plain ({}) did not start: it cannot be executed: Permission denied (os error 13)",
+        file.0.display()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(matches!(*fails(PluginSpec::new("directory", std::env::temp_dir())).cause, StartCause::NotExecutable(_)));
+}
+
+#[test]
+fn a_script_whose_interpreter_is_missing() {
+    let file = TempFile::new("lost", 0o755, "#!/no/such/interpreter\n");
+    let error = fails(PluginSpec::new("lost", &file.0));
+    let path = file.0.display();
+    let expected = format!("plugin lost ({path}) did not start: the interpreter that it names is not there");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_program_that_exits_at_once() {
+    let error = fails(script("echo 'no licence' >&2; exit 3"));
+    assert_eq!(
+        error.to_string(),
+        "plugin script (sh) did not start: it exited with code 3 before the handshake was complete; \
+         its stderr ends with\n  | no licence"
+    );
+    assert_eq!(error.exit.unwrap().code(), Some(3));
+    assert_eq!(error.stderr, "no licence");
+}
+
+#[test]
+fn a_program_is_given_its_own_environment_alone() {
+    let error = fails(script("env >&2; exit 1").env("MODE", "fast"));
+    let variables: Vec<_> = error.stderr.lines().filter_map(|line| line.split_once('=')).collect();
+    assert!(variables.contains(&("MODE", "fast")) && variables.contains(&("RAPACE_PROTOCOL", "1")), "{error}");
+    // The last two are of the shell's making.
+    let expected = |name: &str| {
+        INHERITED_VARIABLES.contains(&name)
+            || name.starts_with("LC_")
+            || ["MODE", "RAPACE_PROTOCOL", "PWD", "_"].contains(&name)
+    };
+    let other: Vec<_> = variables.iter().filter(|(name, _)| !expected(name)).collect();
+    assert!(other.is_empty(), "{other:?}");
+}
+
+#[test]
+fn a_program_that_is_killed_at_once() {
+    let error = fails(script("kill -SEGV $$"));
+    assert_eq!(
+        error.to_string(),
+        "plugin script (sh) did not start: it was killed by signal 11 (SIGSEGV) before the handshake was complete"
+    );
+}
+
+#[test]
+fn a_program_that_never_says_hello() {
+    let error = fails_in_time(script("echo $$ >&2; exec sleep 1000"));
+    let pid: u32 = error.stderr.parse().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!("plugin script (sh) did not start: no hello from it within 1s; its stderr ends with\n  | {pid}")
+    );
+    assert!(!crate::is_there(pid), "process {pid} is left");
+}
+
+#[test]
+fn a_program_that_closes_its_socket() {
+    let error = fails_in_time(script("exec sleep 1000 </dev/null"));
+    assert_eq!(
+        error.to_string(),
+        "plugin script (sh) did not start: it closed its socket before the handshake was complete, and did not end"
+    );
+}
+
+#[test]
+fn a_program_that_prints_to_stdout() {
+    let error = fails(script("echo 'usage: tool FILE'; echo bad usage >&2; exit 64"));
+    assert_eq!(
+        error.to_string(),
+        "plugin script (sh) did not start: not a rapace plugin: it printed `usage: tool FILE` to stdout and exited \
+         with code 64; its stderr ends with\n  | bad usage"
+    );
+    let error = fails_in_time(script("printf 'tool> \\033[0m'; exec sleep 1000"));
+    assert_eq!(
+        error.to_string(),
+        "plugin script (sh) did not start: not a rapace plugin: it printed `tool> \\u{1b}[0m` to stdout and never \
+         said hello"
+    );
+}
+
+#[test]
+fn a_plugin_of_another_version() {
+    let refusal = "printf '\\003\\011\\000\\000\\000offer is of protocol 1.0, but this peer speaks 2.0' >&0";
+    let error = fails(script(refusal));
+    assert_eq!(
+        error.to_string(),
+        "plugin script (sh) did not start: it speaks another version of the protocol: \
+         offer is of protocol 1.0, but this peer speaks 2.0"
+    );
+    assert!(matches!(*error.cause, StartCause::OtherVersion(_)));
+}
+
+#[test]
+fn a_plugin_that_refuses_for_another_reason() {
+    let error = fails(script("printf '\\003\\007\\000\\000\\000not for you' >&0; exec sleep 1000"));
+    assert_eq!(
+        error.to_string(),
+        "plugin script (sh) did not start: no session was agreed on: PermissionDenied: not for you"
+    );
+}
+
+#[test]
+fn a_plugin_that_breaks_the_protocol() {
+    let error = fails(script("printf garbage >&0; exec sleep 1000"));
+    let expected = "plugin script (sh) did not start: it broke a rule of the protocol in the handshake: K6: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert!(matches!(*error.cause, StartCause::Fault(_)));
+}
+
+#[test]
+fn a_plugin_made_for_other_services() {
+    let error = fails(spec("stranger"));
+    let StartCause::OtherServices(difference) = &*error.cause else { panic!("{error}") };
+    assert!(difference.ends_with("test.Plugin.echo (1): argument: u32 here, u64 there"), "{difference}");
+}
+
+#[test]
+fn a_plugin_that_does_not_take_its_configuration() {
+    let (host, changes) = watched(PluginHost::builder(config()));
+    let error = host.load(spec("picky").config_data(b"nonsense".to_vec())).unwrap_err();
+    let program = std::env::current_exe().unwrap();
+    let expected = format!(
+        "plugin picky ({}) did not start: initialize failed: InvalidArgument: \"nonsense\" is no configuration; \
+         its stderr ends with\n  | cannot work like this",
+        program.display()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(in_words(&changes), ["Connected", "Connected -> Initializing", "Initializing -> Crashed"]);
+    assert!(host.plugins().is_empty());
+    host.load(spec("picky")).unwrap_err();
+}
+
+#[test]
+fn a_plugin_that_does_not_answer_initialize() {
+    let error = fails_in_time(spec("slow to start"));
+    let text = error.to_string();
+    assert!(text.contains("did not start: initialize failed: no reply within "), "{text}");
+    assert!(matches!(*error.cause, StartCause::Initialize(_)));
+}
+
+#[test]
+fn a_plugin_that_dies_in_initialize() {
+    let error = fails(spec("dies at start"));
+    let text = error.to_string();
+    let cause = "initialize failed: the peer is gone: its process was killed by signal 6 (SIGABRT)";
+    assert!(text.contains(cause), "{text}");
+    assert!(error.exit.is_some());
+}
+
+#[test]
+fn two_plugins_of_one_name() {
+    let host = PluginHost::builder(config()).build().unwrap();
+    host.load(spec("plain")).unwrap();
+    let error = host.load(spec("plain")).unwrap_err();
+    assert!(error.to_string().ends_with("did not start: there is a plugin of this name"), "{error}");
+    assert_eq!(host.plugins().len(), 1);
+}
+
+#[test]
+fn a_configuration_out_of_bounds_makes_no_host() {
+    let mut config = Config::new("host", "1");
+    config.geometry.ring_capacity = 63;
+    let error = PluginHost::builder(config).build().unwrap_err();
+    let expected = "configuration: ring_capacity is 63, but must be a power of two from 16 to 4096";
+    assert_eq!(error.to_string(), expected);
+    let mut config = Config::new("host", "1");
+    config.limits.calls_max = 0;
+    let error = PluginHost::builder(config).build().unwrap_err();
+    assert_eq!(error.to_string(), "configuration: calls_max is 0, but must be 1 to 4096");
+}

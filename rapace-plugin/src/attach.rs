@@ -1,0 +1,121 @@
+//! A plugin takes up its host's session, and serves it.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use rapace_core::layout::PROTOCOL_MAJOR;
+use rapace_core::socket::{Socket, SocketError};
+use rapace_session::{Code, Config, Handler, Handshake, HandshakeError, PeerB, Session, SessionEnd};
+use thiserror::Error;
+
+use crate::host::HostHandle;
+
+/// The variable by which a host says which major version of the protocol it speaks (SPEC E1).
+const PROTOCOL_VARIABLE: &str = "RAPACE_PROTOCOL";
+
+/// A plugin that is attached to its host. Dropped, it closes the session.
+#[derive(Debug)]
+pub struct Plugin {
+    session: Arc<Session<PeerB>>,
+}
+
+/// Why a plugin is not attached to a host.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// No host started this program.
+    #[error("{plugin} is a rapace plugin: it is started by a host program, e.g. `{hint}`")]
+    StartedByHand {
+        /// The plugin's name.
+        plugin: String,
+        /// How to run it.
+        hint: String,
+    },
+    /// The host speaks another major version.
+    #[error("{PROTOCOL_VARIABLE} is {found:?}, but this plugin speaks {PROTOCOL_MAJOR}")]
+    Protocol {
+        /// The version that the host speaks.
+        found: OsString,
+    },
+    /// The socket from the host cannot be taken.
+    #[error("the host's socket cannot be taken: {0}")]
+    Socket(SocketError),
+    /// The host offers a session, but there will be none.
+    #[error("no session with the host: {0}")]
+    Handshake(#[from] HandshakeError),
+}
+
+/// The session ended, and the host did not close it.
+#[derive(Clone, Debug, Error)]
+#[error("the session with the host ended: {0}")]
+pub struct ServeError(pub Arc<SessionEnd>);
+
+impl Plugin {
+    /// Takes up the session with the host that started this program. `handler` serves the host's calls; it calls the host
+    /// back with [`IncomingCall::call_back`](rapace_session::IncomingCall::call_back).
+    ///
+    /// `hint` is the command that runs a host with this plugin: people who start the plugin by hand are told it.
+    /// To be called before anything else reads standard input, which is `/dev/null` from then on.
+    ///
+    /// # Errors
+    ///
+    /// See [`AttachError`].
+    pub fn attach(config: Config, hint: &str, handler: impl Handler) -> Result<Self, AttachError> {
+        Self::attach_with(config, hint, |_| handler)
+    }
+
+    /// As [`Plugin::attach`], for a handler that looks at the host, or calls it outside the host's calls: `make` is given
+    /// a handle of the host.
+    ///
+    /// # Errors
+    ///
+    /// See [`AttachError`].
+    pub fn attach_with<H: Handler>(
+        config: Config,
+        hint: &str,
+        make: impl FnOnce(HostHandle) -> H,
+    ) -> Result<Self, AttachError> {
+        let socket = inherited_socket(&config.name, hint)?;
+        let host = HostHandle::default();
+        let session = Handshake::<PeerB>::accept(socket, config)?.finish(make(host.clone()))?;
+        let session = Arc::new(session);
+        // No handler has run yet: calls are served by whoever waits on the session.
+        host.fill(&session);
+        Ok(Self { session })
+    }
+
+    /// The session with the host.
+    pub fn session(&self) -> &Session<PeerB> {
+        &self.session
+    }
+
+    /// Serves the host's calls on this thread until the host closes the session, as it does behind `shutdown`.
+    ///
+    /// # Errors
+    ///
+    /// When the session ends in any other way: the host is gone, or broke a rule.
+    pub fn serve(&self) -> Result<(), ServeError> {
+        let end = self.session.serve();
+        match *end {
+            SessionEnd::PeerClosed(_) | SessionEnd::Closed => Ok(()),
+            _ => Err(ServeError(end)),
+        }
+    }
+}
+
+/// The socket that a host of this version left in standard input (SPEC E1, E2).
+fn inherited_socket(plugin: &str, hint: &str) -> Result<Socket, AttachError> {
+    let by_hand = || AttachError::StartedByHand { plugin: plugin.to_owned(), hint: hint.to_owned() };
+    let found = std::env::var_os(PROTOCOL_VARIABLE).ok_or_else(by_hand)?;
+    let socket = Socket::from_stdin().map_err(|error| match error {
+        SocketError::NotASocket | SocketError::WrongSocket { .. } => by_hand(),
+        other => AttachError::Socket(other),
+    })?;
+    if found != PROTOCOL_MAJOR.to_string().as_str() {
+        let error = AttachError::Protocol { found };
+        // The host learns of it by the end of the socket if this does not reach it.
+        let _ = socket.send_refusal(Code::FailedPrecondition.raw(), &error.to_string());
+        return Err(error);
+    }
+    Ok(socket)
+}

@@ -1,0 +1,172 @@
+//! Attaching, serving and ending, with the plugin in a process of its own: this test program again, told by a variable.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::time::Duration;
+
+use rapace_core::socket::Socket;
+use rapace_plugin::{HostHandle, Plugin, run};
+use rapace_registry::{Provider, Registry, Service, Version};
+use rapace_session::{
+    CallOptions, Code, Config, Handshake, HandshakeError, IncomingCall, NoService, PeerA, Process, RefusalReason,
+    Router, Session, Status,
+};
+
+const ROLE: &str = "RAPACE_TEST_ROLE";
+const ECHO: u32 = 1;
+const REGISTRY_OF_HOST: u32 = 2;
+const CALL_HOST: u32 = 3;
+
+/// The plugin itself, in the processes that the tests start; nothing in the test program.
+#[test]
+fn plugin_process() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let code = run(|| {
+        let registry = if role == "other" { registry::<u64>() } else { registry::<u32>() };
+        let config = Config { registry, ..Config::new("tester", "1.0.0") };
+        Ok(Plugin::attach_with(config, "host tester", services)?.serve()?)
+    });
+    let known = [0, 1, 2].into_iter().find(|known| ExitCode::from(*known) == code);
+    std::process::exit(known.unwrap_or(100).into());
+}
+
+fn services(host: HostHandle) -> Router {
+    assert!(host.session().is_none(), "there is a session before the handshake");
+    let looker = host.clone();
+    Router::new()
+        .method(ECHO, |mut call: IncomingCall| {
+            let body = call.take_body();
+            call.reply(&body);
+        })
+        .method(REGISTRY_OF_HOST, move |call: IncomingCall| {
+            let digest = looker.session().map(|session| session.peer().registry.digest());
+            call.reply(digest.unwrap().as_bytes());
+        })
+        .method(CALL_HOST, move |call: IncomingCall| {
+            // Not nested in this call, so from a thread that is in none.
+            let host = host.clone();
+            std::thread::spawn(move || match host.call(ECHO, call.body(), &CallOptions::new()) {
+                Ok(reply) => call.reply(&reply.body),
+                Err(error) => call.fail(Status::new(error.code(), error.to_string())),
+            });
+        })
+}
+
+fn registry<T: postcard_schema::Schema>() -> Registry {
+    let echo = Service::builder("test.Echo", Version::new(1, 0), Provider::Plugin).unary::<T, T>("echo", ECHO);
+    Registry::builder().service(echo).build().unwrap()
+}
+
+fn host_config() -> Config {
+    Config { registry: registry::<u32>(), ..Config::new("host", "1") }
+}
+
+/// Starts the plugin with this standard input and this word of the host's version.
+fn plugin(role: &str, stdin: impl Into<Stdio>, protocol: Option<&str>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "plugin_process", "--nocapture"]).env(ROLE, role).env_remove("RAPACE_PROTOCOL");
+    if let Some(protocol) = protocol {
+        command.env("RAPACE_PROTOCOL", protocol);
+    }
+    command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn attached() -> (Session<PeerA>, std::process::ChildStderr) {
+    let (socket, theirs) = Socket::pair().unwrap();
+    let mut child = plugin("tester", theirs.into_fd(), Some("1"));
+    let stderr = child.stderr.take().unwrap();
+    let process = Process::new(child).unwrap();
+    let session = Handshake::<PeerA>::offer(socket, Some(process), host_config()).unwrap();
+    let echo = |mut call: IncomingCall| {
+        let body = call.take_body();
+        call.reply(&body);
+    };
+    (session.finish(echo).unwrap(), stderr)
+}
+
+fn ended(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_plugin_started_by_hand_says_how_to_run_it() {
+    let line = "tester is a rapace plugin: it is started by a host program, e.g. `host tester`\n";
+    let (a_stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let check = |stdin: Stdio, protocol| {
+        let output = plugin("tester", stdin, protocol).wait_with_output().unwrap();
+        assert_eq!(ended(&output), (Some(2), line.to_owned()));
+    };
+    check(Stdio::null(), None);
+    check(Stdio::null(), Some("1"));
+    check(Stdio::from(std::os::fd::OwnedFd::from(a_stream)), Some("1"));
+    let (_host, theirs) = Socket::pair().unwrap();
+    check(Stdio::from(theirs.into_fd()), None);
+}
+
+#[test]
+fn a_host_of_another_version_is_told_both() {
+    let (socket, theirs) = Socket::pair().unwrap();
+    let child = plugin("tester", theirs.into_fd(), Some("2"));
+    let handshake = Handshake::<PeerA>::offer(socket, None, host_config());
+    let error = handshake.and_then(|handshake| handshake.finish(NoService)).unwrap_err();
+    let HandshakeError::RefusedByPeer(status) = error else { panic!("{error}") };
+    let text = "RAPACE_PROTOCOL is \"2\", but this plugin speaks 1";
+    assert_eq!((status.code, status.message.as_str()), (Code::FailedPrecondition, text));
+    assert_eq!(RefusalReason::of(&status), Some(RefusalReason::Version));
+    assert_eq!(ended(&child.wait_with_output().unwrap()), (Some(1), format!("{text}\n")));
+}
+
+#[test]
+fn a_refused_registry_is_one_line_and_a_failure() {
+    let (socket, theirs) = Socket::pair().unwrap();
+    let child = plugin("other", theirs.into_fd(), Some("1"));
+    let error = Handshake::<PeerA>::offer(socket, None, host_config()).unwrap().finish(NoService).unwrap_err();
+    assert!(error.to_string().contains("test.Echo.echo (1): argument: u32 here, u64 there"), "{error}");
+    let (code, stderr) = ended(&child.wait_with_output().unwrap());
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("no session with the host: ") && stderr.ends_with("there\n"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_closed_session_is_an_orderly_end() {
+    let (session, _stderr) = attached();
+    assert_eq!(session.peer().name, "tester");
+    assert!(session.call(ECHO, b"hello", &CallOptions::new()).unwrap().body == b"hello"[..]);
+    session.close(&Status::new(Code::Unavailable, "done"));
+    assert_eq!(session.reap(Duration::from_secs(60)).unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_host_that_is_gone_is_a_failure() {
+    use std::io::Read;
+
+    let (socket, theirs) = Socket::pair().unwrap();
+    let copy = std::os::fd::AsFd::as_fd(&socket).try_clone_to_owned().unwrap();
+    let mut child = plugin("tester", theirs.into_fd(), Some("1"));
+    let mut stderr = child.stderr.take().unwrap();
+    let session = Handshake::<PeerA>::offer(socket, None, host_config()).unwrap().finish(NoService).unwrap();
+    assert!(session.call(ECHO, b"", &CallOptions::new()).is_ok());
+    // As the kernel does when a host is killed: no last word, the socket just ends.
+    Socket::from_fd(copy).unwrap().shutdown();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut text = String::new();
+    stderr.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "the session with the host ended: the peer is gone: it closed its socket\n");
+}
+
+#[test]
+fn a_handler_reaches_its_host() {
+    let (session, _stderr) = attached();
+    let digest = session.call(REGISTRY_OF_HOST, b"", &CallOptions::new()).unwrap();
+    assert!(digest.body == registry::<u32>().digest().as_bytes()[..]);
+    let reply = session.call(CALL_HOST, b"there and back", &CallOptions::new()).unwrap();
+    assert!(reply.body == b"there and back"[..]);
+}
+
+#[test]
+fn a_handle_without_a_session_says_so() {
+    let error = HostHandle::default().call(ECHO, b"", &CallOptions::new()).unwrap_err();
+    let text = "the session takes no more calls: Unavailable: the plugin is not attached to its host";
+    assert_eq!(error.to_string(), text);
+}
