@@ -1,0 +1,77 @@
+//! Handshakes that end in a session.
+
+use std::io::Read;
+use std::process::Stdio;
+use std::thread;
+
+use rapace_session::{Features, Limits, NoService};
+use rapace_tests::{method, registries};
+
+use crate::support::{FEW_DESCRIPTORS, FEW_SLOTS, Plugin, config, offer, peer, spawn};
+
+#[test]
+fn each_side_learns_who_the_other_is() {
+    let arguments = ["serve", "calls=77", "depth=5", "message=5000", "metadata=600", "registry=ours"];
+    let mut config = config();
+    config.registry = registries::ours().unwrap();
+    let plugin = Plugin::start_with(config, &arguments, NoService);
+    let peer = plugin.peer();
+    assert_eq!((peer.name.as_str(), peer.version.as_str(), peer.protocol), ("peer", "1.2.3", (1, 0)));
+    assert_eq!((peer.calls_max, peer.depth_max), (77, 5));
+    assert_eq!((peer.message_bytes_max, peer.metadata_bytes_max), (5000, 600));
+    assert_eq!((peer.registry.clone(), peer.features), (registries::ours().unwrap(), Features::NONE));
+    assert_eq!(plugin.ask(method::WHO, &[]), b"host");
+    assert_eq!(plugin.close_and_reap().code(), Some(0));
+}
+
+#[test]
+fn sessions_of_one_host_have_different_nonces() {
+    let plugins = [Plugin::start(&["serve"]), Plugin::start(&["serve"])];
+    assert_ne!(plugins[0].nonce(), plugins[1].nonce());
+    plugins.iter().for_each(|plugin| plugin.check_clean());
+}
+
+#[test]
+fn the_smallest_geometries_are_enough_for_a_session() {
+    for geometry in [FEW_SLOTS, FEW_DESCRIPTORS] {
+        let mut config = config();
+        config.geometry = geometry;
+        let plugin = Plugin::start_with(config, &["serve"], NoService);
+        assert_eq!(plugin.try_call(method::ECHO, &[7; 1000]).unwrap(), [7; 1000]);
+        plugin.check_clean();
+    }
+}
+
+#[test]
+fn a_registry_that_only_one_side_has_is_no_obstacle() {
+    let mut config = config();
+    config.registry = registries::ours().unwrap();
+    let plugin = Plugin::start_with(config, &["serve"], NoService);
+    assert!(plugin.peer().registry.services().is_empty());
+    Plugin::start(&["serve", "registry=theirs"]).check_clean();
+}
+
+#[test]
+fn limits_out_of_bounds_are_refused_before_anything_is_made() {
+    let (socket, child) = spawn(&mut peer(&["serve"]));
+    let mut config = config();
+    config.limits = Limits { calls_max: 5000, ..config.limits };
+    let error = offer(socket, child, config, NoService).unwrap_err();
+    assert_eq!(error.to_string(), "configuration: calls_max is 5000, but must be 1 to 4096");
+}
+
+#[test]
+fn what_a_plugin_prints_is_no_part_of_the_protocol() {
+    const NOISE: usize = 1 << 20;
+    let mut command = peer(&["serve", &format!("noise={NOISE}")]);
+    let (socket, mut child) = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let count = |mut pipe: Box<dyn Read + Send>| thread::spawn(move || pipe.read_to_end(&mut Vec::new()).unwrap());
+    let counts = [count(Box::new(child.stdout.take().unwrap())), count(Box::new(child.stderr.take().unwrap()))];
+    let plugin = Plugin::of(offer(socket, child, config(), NoService).unwrap());
+    for _ in 0..100 {
+        assert_eq!(plugin.try_call(method::ECHO, b"in between").unwrap(), b"in between");
+    }
+    // Behind the noise comes a line about the end of the session, if the noise is through by then.
+    let _ = plugin.close_and_reap();
+    counts.into_iter().for_each(|count| assert!(count.join().unwrap() > 0));
+}

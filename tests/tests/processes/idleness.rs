@@ -1,0 +1,74 @@
+//! A session in which nothing happens costs nothing.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rapace_session::{Config, NoService, PeerState};
+use rapace_tests::method;
+
+use crate::support::{Plugin, config, eventually, task_state, tasks, waiting, while_serving};
+
+/// How long nothing may happen. The stretch of time is what is tested.
+const WINDOW: Duration = Duration::from_millis(300);
+
+/// How often a thread has been switched away from, whatever the reason.
+fn switches(task: &Path) -> u64 {
+    let status = std::fs::read_to_string(task.join("status")).unwrap();
+    let counts = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+    counts.map(|(_, count)| count.trim().parse::<u64>().unwrap()).sum()
+}
+
+fn all_switches(tasks: &[PathBuf]) -> Vec<u64> {
+    tasks.iter().map(|task| switches(task)).collect()
+}
+
+/// After some calls, neither process has a thread that runs.
+#[track_caller]
+fn check_idle(config: Config, arguments: &[&str], plugin_threads: usize) {
+    let plugin = Plugin::start_with(config, arguments, NoService);
+    while_serving(&plugin, |server| {
+        let server_task = PathBuf::from(format!("/proc/self/task/{server}"));
+        for _ in 0..10 {
+            assert_eq!(plugin.try_call(method::ECHO, b"busy").unwrap(), b"busy");
+        }
+        let mut watched = Vec::new();
+        eventually("both sides sleep", || {
+            // The threads that measure the machine have ended by then.
+            watched = tasks(plugin.pid());
+            let there = watched.len() == plugin_threads;
+            watched.push(server_task.clone());
+            there
+                && watched.iter().all(|task| task_state(task) == Some('S'))
+                && plugin.peer_state() == PeerState::Dormant
+        });
+        // A bell that was on its way when the last call ended is read late.
+        let mut before = all_switches(&watched);
+        eventually("nothing is on its way any more", || {
+            thread::sleep(WINDOW / 10);
+            let now = all_switches(&watched);
+            let settled = now == before;
+            before = now;
+            settled
+        });
+        thread::sleep(WINDOW);
+        assert_eq!(all_switches(&watched), before, "switches of the plugin's threads, and of the host's");
+    });
+}
+
+#[test]
+fn an_idle_session_makes_no_wake_ups() {
+    check_idle(config(), &["serve"], 1);
+}
+
+#[test]
+fn an_idle_session_with_more_threads_makes_no_wake_ups() {
+    check_idle(waiting(rapace_session::WaitStrategy::Park), &["serve", "threads=3", "wait=park"], 3);
+}
+
+#[test]
+fn an_idle_session_with_a_short_liveness_timeout_makes_no_wake_ups() {
+    let mut config = config();
+    config.timeouts.liveness = WINDOW / 30;
+    check_idle(config, &["serve", "liveness=10"], 1);
+}
