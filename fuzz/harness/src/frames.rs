@@ -1,0 +1,300 @@
+//! Target `frames`: a link against a peer that keeps the rules, until it lies.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+
+use arbitrary::{Arbitrary, Unstructured};
+use rapace_core::descriptor::{Flags, FrameHeader, Kind, Payload};
+use rapace_core::fake::FakePeer;
+use rapace_core::link::{Pulse, SendRefusal};
+use rapace_core::sleep::Interest;
+use rapace_core::slots::Class;
+use rapace_core::{ChannelId, Link, PeerFault, Side};
+
+use crate::fields::{CONTROL, Fields, INLINE, ITEM, REQUEST, parity};
+use crate::lie::Lie;
+use crate::peer::Peer;
+
+#[derive(Arbitrary, Debug)]
+enum Op {
+    Peer(PeerOp),
+    Link(LinkOp),
+    Lie(Lie),
+}
+
+#[derive(Arbitrary, Debug)]
+enum PeerOp {
+    Send { kind: u8, channel: u8, bytes: u16 },
+    Take,
+    GiveBack(u8),
+    Ring,
+}
+
+#[derive(Arbitrary, Debug)]
+enum LinkOp {
+    Send { class: u8, bytes: u16 },
+    Receive,
+    Take(u8),
+    Discard(u8),
+    Flush,
+    Arm(bool),
+    Disarm,
+    Look(bool),
+    ReadSocket,
+    Room,
+    Pulse(u8),
+}
+
+/// Runs a link against a peer, operation by operation.
+///
+/// Whatever the peer does, the link does not panic, blames the peer for what it reports, publishes only what keeps the
+/// rules, and holds just the runs that its user has not given back. Until the peer lies, everything arrives as it was
+/// sent, the room that the link sees is the room that there is, and nobody is blamed.
+pub fn frames(data: &[u8]) {
+    // An error says that the bytes are used up, or that the system gives no memory: neither is the link's.
+    let _ = run(&mut Unstructured::new(data));
+}
+
+fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let geometry = crate::geometry(u.arbitrary()?);
+    let side = if u.arbitrary()? { Side::A } else { Side::B };
+    let may_lie = u.arbitrary()?;
+    let (link, fake) = FakePeer::pair(geometry, NonZeroU64::MIN, side).expect("a segment and a socket pair");
+    let mut wire = Wire {
+        link,
+        peer: Peer::new(fake, side.peer()),
+        held: Vec::new(),
+        to_link: VecDeque::new(),
+        to_peer: VecDeque::new(),
+        slots_out: 0,
+        at_peer: Vec::new(),
+    };
+    while !u.is_empty() {
+        let op = u.arbitrary::<Op>();
+        match op {
+            Ok(Op::Peer(op)) => wire.peer_op(op),
+            Ok(Op::Link(op)) => wire.link_op(op),
+            Ok(Op::Lie(lie)) if may_lie => lie.tell(&mut wire.peer),
+            Ok(Op::Lie(_)) => {}
+            Err(_) => break,
+        }
+        wire.check();
+    }
+    wire.conclude();
+    Ok(())
+}
+
+struct Wire {
+    link: Link,
+    peer: Peer,
+    /// Payloads that the link's user has not given back, with what they should hold.
+    held: Vec<(Payload, Option<Vec<u8>>)>,
+    /// Frames on their way.
+    to_link: VecDeque<(Fields, Vec<u8>)>,
+    to_peer: VecDeque<(Fields, Vec<u8>)>,
+    /// Slots of the link that are with the peer or on their way to it.
+    slots_out: usize,
+    /// Slots of each of the peer's held runs, in the order in which it holds them.
+    at_peer: Vec<usize>,
+}
+
+impl Wire {
+    fn honest(&self) -> bool {
+        !self.peer.lied
+    }
+
+    fn blame(&self, fault: PeerFault) {
+        assert!(self.peer.lied, "an honest peer is blamed: {fault}");
+        assert!(fault.to_string().starts_with(fault.rule()), "{fault}");
+    }
+
+    fn peer_op(&mut self, op: PeerOp) {
+        match op {
+            PeerOp::Send { kind, channel, bytes } => self.peer_sends(kind, channel, bytes),
+            PeerOp::Take => {
+                let Some(taken) = self.peer.take() else {
+                    assert!(self.to_peer.is_empty() || !self.honest(), "a frame did not arrive");
+                    return;
+                };
+                if self.honest() {
+                    let (header, body) = self.to_peer.pop_front().expect("nothing arrives that was not sent");
+                    assert_same_header(&taken.fields, &header);
+                    assert!(taken.body == body, "another payload arrived");
+                    self.at_peer.extend((!taken.fields.is_inline()).then(|| self.slots(body.len())));
+                }
+            }
+            PeerOp::GiveBack(which) => {
+                if self.peer.give_back(which) && self.honest() {
+                    let slots = self.at_peer.swap_remove(usize::from(which) % self.at_peer.len());
+                    self.slots_out -= slots;
+                }
+            }
+            PeerOp::Ring => self.peer.ring(),
+        }
+    }
+
+    fn peer_sends(&mut self, kind: u8, channel: u8, bytes: u16) {
+        let kind = u32::from(kind % 6);
+        let number = (u32::from(channel) | 256) << 1;
+        let frame = match kind {
+            CONTROL => Fields::header(CONTROL, 0, 4),
+            REQUEST => Fields::header(REQUEST | 1 << 24, number | parity(self.peer.side), 7),
+            kind => Fields::header(kind, number | parity(self.peer.side.peer()), 7),
+        };
+        let body = crate::pattern(usize::from(bytes) % (self.peer.geometry.pool_bytes() + 1));
+        if self.peer.send(frame, &body) {
+            self.to_link.push_back((frame, body));
+        }
+    }
+
+    fn link_op(&mut self, op: LinkOp) {
+        match op {
+            LinkOp::Send { class, bytes } => self.link_sends(class, bytes.into()),
+            LinkOp::Receive => self.receive(),
+            LinkOp::Take(which) => {
+                let Some((payload, expected)) = self.pick(which) else { return };
+                let mut body = vec![0xEE];
+                self.link.take_payload(payload, &mut body);
+                assert_eq!(body.len(), 1 + payload.bytes());
+                assert!(!self.honest() || expected.is_none_or(|expected| body[1..] == expected), "another payload");
+            }
+            LinkOp::Discard(which) => {
+                if let Some((payload, _)) = self.pick(which) {
+                    self.link.discard(payload);
+                }
+            }
+            LinkOp::Flush => self.link.flush(),
+            LinkOp::Arm(room) => self.link.arm(interest(room)),
+            LinkOp::Disarm => self.link.disarm(),
+            LinkOp::Look(room) => match self.link.watch(interest(room)) {
+                Ok(watch) => {
+                    let came = watch.came(&self.link.view());
+                    assert!(!self.honest() || came || self.to_link.is_empty(), "a frame was overlooked");
+                    assert!(!self.honest() || room || !came || !self.to_link.is_empty(), "a frame was imagined");
+                }
+                Err(fault) => self.blame(fault),
+            },
+            LinkOp::ReadSocket => match self.link.read_socket() {
+                Ok(news) => {
+                    let stats = self.link.stats();
+                    assert!(stats.bells_received <= stats.sleeps, "K7: {stats:?}");
+                    assert!(!self.honest() || !news.ended && news.refusal.is_none());
+                }
+                Err(fault) => self.blame(fault),
+            },
+            LinkOp::Room => match self.link.room() {
+                Ok((consumed, _)) => assert!(!self.honest() || consumed == self.peer.taken),
+                Err(fault) => self.blame(fault),
+            },
+            LinkOp::Pulse(pulse) => {
+                let pulses = [Pulse::Starting, Pulse::Active, Pulse::Dormant, Pulse::Closed];
+                self.link.set_pulse(pulses[usize::from(pulse) % 4]);
+                self.link.beat();
+                if let Err(fault) = self.link.peer_pulse() {
+                    self.blame(fault);
+                }
+            }
+        }
+    }
+
+    fn link_sends(&mut self, class: u8, bytes: usize) {
+        let geometry = self.peer.geometry;
+        let (n, slot_count) = (geometry.ring_capacity() as usize, geometry.slot_count() as usize);
+        let (class, kind, reserve, kept) = match class % 3 {
+            0 => (Class::Control, Kind::Control, 0, 0),
+            1 => (Class::Reply, Kind::Reply, n / 8, 0),
+            _ => (Class::Request, Kind::Request, n / 8 + n / 4, (slot_count / 8).max(1)),
+        };
+        let opener = if kind == Kind::Request { self.peer.side.peer() } else { self.peer.side };
+        let (channel, method) = if kind == Kind::Control { (0, 5) } else { (1 << 13 | parity(opener), 7) };
+        let depth = u8::from(kind == Kind::Request);
+        let header =
+            FrameHeader { channel: ChannelId::from_raw(channel), method, kind, flags: Flags::NONE, depth, credit: 0 };
+        let body = crate::pattern(bytes % (geometry.pool_bytes() + 2));
+        let (head, tail) = body.split_at(body.len() / 3);
+        let fits = body.len() <= 24 || body.len() <= (slot_count - kept) * geometry.slot_bytes() as usize;
+        match self.link.try_send(class, &header, &[head, tail]) {
+            Ok(()) => {
+                assert!(fits, "a frame of {} bytes was sent", body.len());
+                assert!(!self.honest() || self.to_peer.len() + reserve < n, "R5: no room was left");
+                if body.len() > 24 {
+                    self.slots_out += self.slots(body.len());
+                }
+                let fields = Fields::header(kind.raw() | u32::from(depth) << 24, channel, method);
+                self.to_peer.push_back((fields, body));
+            }
+            Err(SendRefusal::TooLarge) => assert!(!fits),
+            Err(SendRefusal::RingFull) => assert!(!self.honest() || self.to_peer.len() + reserve >= n),
+            // Neighbouring ones are wanted, so some may be free.
+            Err(SendRefusal::SlotsExhausted) => assert!(!self.honest() || self.slots_out > 0),
+            Err(SendRefusal::Fault(fault)) => self.blame(fault),
+        }
+    }
+
+    fn receive(&mut self) {
+        match self.link.receive() {
+            Ok(None) => assert!(self.to_link.is_empty() || !self.honest(), "a frame did not arrive"),
+            Ok(Some(frame)) => {
+                let mut expected = None;
+                if self.honest() {
+                    let (header, body) = self.to_link.pop_front().expect("nothing arrives that was not sent");
+                    let flags =
+                        frame.header.kind.raw() | frame.header.flags.raw() | u32::from(frame.header.depth) << 24;
+                    let found = Fields::header(flags, frame.header.channel.raw(), frame.header.method);
+                    assert_same_header(&found, &header);
+                    expected = Some(body);
+                }
+                self.held.push((frame.payload, expected));
+            }
+            Err(fault) => self.blame(fault),
+        }
+    }
+
+    fn pick(&mut self, which: u8) -> Option<(Payload, Option<Vec<u8>>)> {
+        let count = self.held.len();
+        (count > 0).then(|| self.held.swap_remove(usize::from(which) % count))
+    }
+
+    fn slots(&self, bytes: usize) -> usize {
+        bytes.div_ceil(self.peer.geometry.slot_bytes() as usize)
+    }
+
+    /// What holds behind every operation.
+    fn check(&mut self) {
+        let runs = self.held.iter().filter(|(payload, _)| matches!(payload, Payload::Slots(_))).count();
+        assert_eq!(self.link.held_runs() as usize, runs);
+        let slot_count = self.peer.geometry.slot_count();
+        let is_false = std::mem::take(&mut self.peer.false_return) && self.link.stats().frames_sent == self.peer.taken;
+        match self.link.free_slots() {
+            Ok(free) => {
+                assert!(!is_false, "S7: a false return was taken for a true one");
+                assert!(free <= slot_count);
+                assert!(!self.honest() || free as usize + self.slots_out == slot_count as usize);
+            }
+            Err(fault) => self.blame(fault),
+        }
+    }
+
+    /// The user gives everything back.
+    fn conclude(mut self) {
+        while let Some((payload, _)) = self.pick(0) {
+            self.link.discard(payload);
+        }
+        self.check();
+        self.peer.read_returns();
+        let on_their_way = self.to_link.iter().filter(|(_, body)| body.len() > 24).count();
+        assert!(!self.honest() || self.peer.runs_out() == on_their_way, "a run was not returned");
+    }
+}
+
+fn interest(room: bool) -> Interest {
+    if room { Interest::FramesAndRoom } else { Interest::Frames }
+}
+
+/// All but the payload is the same.
+fn assert_same_header(found: &Fields, sent: &Fields) {
+    let header =
+        |fields: &Fields| Fields { slot: INLINE, generation: 0, offset: 0, length: 0, inline: [0; 3], ..*fields };
+    assert_eq!(header(found), header(sent));
+    assert!(found.kind() <= ITEM + 1);
+}

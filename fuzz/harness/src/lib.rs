@@ -1,0 +1,55 @@
+//! The bodies of the fuzz targets: each takes any bytes, and asserts what must hold whatever they are.
+//!
+//! `fuzz/fuzz_targets` hands them to libFuzzer; the tests here run them on seeds and on bytes by chance, so that a broken
+//! check is found by `cargo test` too. What is expected comes from [`oracle`](self) and from `peer.rs`, which are written
+//! from SPEC.md and share no code with what they judge.
+
+#![forbid(unsafe_code)]
+
+mod fields;
+mod lie;
+mod oracle;
+mod peer;
+mod shape;
+
+mod descriptor;
+mod frames;
+mod hello;
+mod registry;
+mod session;
+
+pub use descriptor::descriptor;
+pub use frames::frames;
+pub use hello::hello;
+pub use registry::registry;
+pub use session::session;
+
+use rapace_core::{Geometry, GeometryConfig};
+
+/// A target: its name, which is that of its seeds too, and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 5] =
+    [("descriptor", descriptor), ("frames", frames), ("hello", hello), ("registry", registry), ("session", session)];
+
+/// One of a few small geometries.
+fn geometry(choice: u8) -> Geometry {
+    let (segment_bytes, ring_capacity, slot_bytes) = match choice % 4 {
+        // The least memory that is kept for replies: 8 slots of 64 bytes, of 64 slots.
+        0 => (32 << 10, 64, 64),
+        // The fewest descriptors, and the fewest slots.
+        1 => (32 << 10, 16, 512),
+        2 => (128 << 10, 64, 2048),
+        // A slot of another size than a power of two.
+        _ => (64 << 10, 32, 192),
+    };
+    let config = GeometryConfig { segment_bytes, ring_capacity, slot_bytes };
+    Geometry::new(config).expect("the geometries are within their bounds")
+}
+
+/// Bytes that tell how many they are.
+fn pattern(bytes: usize) -> Vec<u8> {
+    let [low, high, ..] = bytes.to_le_bytes();
+    (0..=250u8).cycle().skip(usize::from(low ^ high)).take(bytes).collect()
+}

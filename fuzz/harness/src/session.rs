@@ -1,0 +1,201 @@
+//! Target `session`: a session against a peer that keeps the rules, until it lies.
+
+mod ours;
+mod theirs;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use rapace_core::Side;
+use rapace_core::fake::FakePeer;
+use rapace_core::offer::{Backing, Offer};
+use rapace_core::segment::{Prefault, Segment};
+use rapace_core::socket::Socket;
+use rapace_session::{
+    Config, FaultPolicy, Handshake, IncomingCall, LIFECYCLE_METHODS, Limits, PeerA, PeerB, Role, Session, Timeouts,
+    WaitStrategy,
+};
+
+use self::ours::{Desk, Lifecycle, OurOp, Ours};
+use self::theirs::{Greeting, Guess, TheirOp, Theirs};
+use crate::lie::Lie;
+use crate::peer::Peer;
+
+/// What the session takes.
+const MESSAGE_BYTES_MAX: usize = 4096;
+const METADATA_BYTES_MAX: usize = 64;
+const CALLS_MAX: u32 = 4;
+const DEPTH_MAX: u8 = 3;
+const INBOUND_BYTES_MAX: usize = 6144;
+const OUTBOUND_BYTES_MAX: usize = 1 << 16;
+
+/// What its peer takes.
+const THEIR_MESSAGE_BYTES: usize = 16 << 10;
+const THEIR_CALLS: u32 = 4;
+const THEIR_DEPTH: u8 = 3;
+
+/// The last digit of methods that are answered with the request's body.
+const ECHO: u32 = 0;
+
+/// Rounds in which two honest ends finish all that they have begun.
+const ROUNDS: u32 = 1000;
+
+#[derive(Arbitrary, Debug)]
+struct Setup {
+    geometry: u8,
+    is_host: bool,
+    may_lie: bool,
+    tolerated: u8,
+    hangs_up: bool,
+    greeting: Greeting,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Op {
+    Ours(OurOp),
+    Theirs(TheirOp),
+    Guess(Guess),
+    Lie(Lie),
+}
+
+/// The size of a body, from where bounds are.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Size(u8);
+
+impl Size {
+    const SMALL: Self = Self(1);
+
+    fn bytes(self) -> usize {
+        const SIZES: [usize; 16] =
+            [0, 1, 8, 24, 25, 64, 100, 511, 512, 513, 4000, 4096, 4097, 9000, 16_000, THEIR_MESSAGE_BYTES + 1];
+        SIZES[usize::from(self.0) % SIZES.len()]
+    }
+}
+
+/// Runs a session against a peer, operation by operation, and ends it.
+///
+/// Whatever the peer does, nothing panics or waits, what the session keeps stays within its limits, what it publishes keeps
+/// the rules, and when it has ended every call has an outcome and nothing is left of any. Until the peer lies, it is not
+/// blamed, each call of either side is answered once, and bodies come back as they went.
+pub fn session(data: &[u8]) {
+    // An error says that the bytes are used up.
+    let _ = run(&mut Unstructured::new(data));
+}
+
+fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let setup = u.arbitrary::<Setup>()?;
+    let (here, there) = Socket::pair().expect("the process may open a few descriptors");
+    let geometry = crate::geometry(setup.geometry);
+    let config = Config {
+        geometry: geometry.config(),
+        limits: Limits {
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            metadata_bytes_max: METADATA_BYTES_MAX,
+            calls_max: CALLS_MAX,
+            depth_max: DEPTH_MAX,
+            inbound_bytes_max: INBOUND_BYTES_MAX,
+            outbound_bytes_max: OUTBOUND_BYTES_MAX,
+        },
+        timeouts: Timeouts { start: Duration::ZERO, liveness: Duration::from_micros(1), call: Duration::ZERO },
+        wait: WaitStrategy::Park,
+        faults: match setup.tolerated % 8 {
+            0 => FaultPolicy::End,
+            count => FaultPolicy::Tolerate(count.into()),
+        },
+        ..Config::new("fuzz", "1")
+    };
+    if setup.is_host {
+        let handshake = Handshake::<PeerA>::offer(here, None, config).expect("the configuration is sound");
+        let (offer, halves) = there.recv_offer(Instant::now()).expect("an offer has been sent");
+        let segment = Segment::accept(&offer, halves.expect("the halves come along")).expect("the halves are sound");
+        let lifecycle: Lifecycle<PeerA> =
+            |session, body, options| Some(session.call_lifecycle(LIFECYCLE_METHODS[0], body, options));
+        play(handshake, Peer::new(FakePeer::new(segment, there), Side::B), setup, lifecycle, u);
+    } else {
+        let nonce = NonZeroU64::MIN.get();
+        let (segment, halves) = Segment::create(geometry, nonce, Prefault::Lazy).expect("the system gives memory");
+        let offer = Offer::new(Backing::Sealed, nonce, geometry);
+        there.send_offer(&offer, Some(&halves)).expect("the socket is open");
+        let handshake = Handshake::<PeerB>::accept(here, config).expect("the offer is sound");
+        play(handshake, Peer::new(FakePeer::new(segment, there), Side::A), setup, |_, _, _| None, u);
+    }
+    Ok(())
+}
+
+fn play<R: Role>(handshake: Handshake<R>, peer: Peer, setup: Setup, lifecycle: Lifecycle<R>, u: &mut Unstructured<'_>) {
+    let mut theirs = Theirs::new(peer);
+    theirs.greet(setup.greeting, setup.may_lie);
+    let desk = Arc::new(Desk::default());
+    desk.note(theirs.peer.lied);
+    let handler = Arc::clone(&desk);
+    let session = match handshake.finish(move |call: IncomingCall| handler.handle(call)) {
+        Ok(session) => session,
+        Err(error) => {
+            assert!(theirs.peer.lied, "an honest peer is refused: {error}");
+            while theirs.take() {}
+            return;
+        }
+    };
+    let mut ours = Ours::new(session, desk, lifecycle);
+    let slot_count = theirs.peer.geometry.slot_count();
+    while !u.is_empty() {
+        match u.arbitrary() {
+            Ok(Op::Ours(op)) => ours.play(op),
+            Ok(Op::Theirs(op)) => theirs.play(op),
+            Ok(Op::Guess(guess)) if setup.may_lie => theirs.guess(guess),
+            Ok(Op::Lie(lie)) if setup.may_lie => lie.tell(&mut theirs.peer),
+            Ok(Op::Guess(_) | Op::Lie(_)) => {}
+            Err(_) => break,
+        }
+        ours.desk.note(theirs.peer.lied);
+        theirs.flush();
+        ours.check(slot_count);
+    }
+    if !theirs.peer.lied && !theirs.closed && !ours.closed {
+        settle(&mut ours, &mut theirs);
+    }
+    end(ours, theirs, setup.hangs_up);
+}
+
+/// Both ends finish what they have begun.
+fn settle<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs) {
+    for _ in 0..ROUNDS {
+        theirs.flush();
+        assert_eq!(ours.session.serve_for(Duration::ZERO), None, "an honest peer ends the session");
+        ours.desk.answer_all();
+        while theirs.take() {}
+        while theirs.peer.give_back(0) {}
+        theirs.answer(0, false, false, 1);
+        ours.check(theirs.peer.geometry.slot_count());
+        if theirs.is_settled() && ours.session.stats().outbound_bytes == 0 {
+            break;
+        }
+    }
+    assert!(theirs.is_settled(), "a call is not answered");
+    ours.take_all();
+    ours.assert_idle();
+    theirs.peer.read_returns();
+    assert_eq!(theirs.peer.runs_out(), 0, "a run is not returned");
+    assert_eq!(ours.session.stats().slots_free, theirs.peer.geometry.slot_count());
+}
+
+/// The session ends, and with it everything.
+fn end<R: Role>(mut ours: Ours<R>, mut theirs: Theirs, hangs_up: bool) {
+    if hangs_up {
+        theirs.peer.fake.socket.shutdown();
+        ours.session.peer_state();
+    } else {
+        ours.play(OurOp::Close { text: 0 });
+    }
+    assert!(ours.session.end().is_some(), "the session does not end");
+    ours.check(theirs.peer.geometry.slot_count());
+    ours.take_all();
+    ours.desk.answer_all();
+    ours.assert_idle();
+    while theirs.take() {}
+    let Ours { session, .. } = ours;
+    assert!(session.try_start(1, &[], &Default::default()).is_err());
+    drop::<Session<R>>(session);
+}
