@@ -38,6 +38,12 @@ pub enum Fault {
         /// The channel.
         channel: u32,
     },
+    /// C2: a final message for a request that has not been sent to its end.
+    #[error("C2: reply or error on channel {channel}, whose request goes on")]
+    EarlyFinal {
+        /// The channel.
+        channel: u32,
+    },
     /// C2: a final message with another method.
     #[error("C2: reply or error on channel {channel} with method {found}, but the call's is {expected}")]
     FinalMethod {
@@ -116,7 +122,7 @@ impl Fault {
         match self {
             Self::Link(fault) => fault.rule(),
             Self::Channel { .. } | Self::ChannelInUse { .. } => "C1",
-            Self::NoSuchCall { .. } | Self::FinalMethod { .. } => "C2",
+            Self::NoSuchCall { .. } | Self::EarlyFinal { .. } | Self::FinalMethod { .. } => "C2",
             Self::NotLifecycle { .. } => "C3",
             Self::Stream { .. } => "C12",
             Self::BrokenMessage { .. } => "M2",

@@ -304,6 +304,10 @@ impl Machine {
             kept_bytes: self.limits.inbound_bytes_max,
         };
         match kind {
+            Kind::Reply | Kind::Error if self.outbox.holds_request(frame.header.channel) => {
+                link.discard(frame.payload);
+                Err(Fault::EarlyFinal { channel: frame.header.channel.raw() })
+            }
             Kind::Reply | Kind::Error => {
                 let waker = self.calls.handle(frame, link, room, &mut self.kept)?;
                 self.wakes.extend(waker);

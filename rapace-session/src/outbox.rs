@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 
-use rapace_core::PeerFault;
 use rapace_core::descriptor::{Flags, FrameHeader};
 use rapace_core::link::{Link, SendRefusal};
 use rapace_core::slots::Class;
+use rapace_core::{ChannelId, PeerFault};
 
 use crate::calls::CallKey;
 use crate::served::ServedKey;
@@ -56,6 +56,12 @@ impl Outbox {
     /// Bytes of all messages that wait, those parts included that have been sent.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether a request on this channel waits, or some of it does.
+    pub(crate) fn holds_request(&self, channel: ChannelId) -> bool {
+        let is_request = |queued: &Queued| matches!(queued.ticket, Ticket::Request(_));
+        self.messages.iter().any(|queued| queued.header.channel == channel && is_request(queued))
     }
 
     /// Adds a message.

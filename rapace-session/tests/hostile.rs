@@ -10,8 +10,8 @@ use rapace_core::segment::Segment;
 use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, GeometryConfig, Side};
 use rapace_session::{
-    CallError, CallOptions, Code, Config, Features, Handshake, Hello, IncomingCall, Limits, PeerA, Session, SessionEnd,
-    Status, Timeouts, WaitStrategy,
+    CallError, CallOptions, Code, Config, Fault, Features, Handshake, Hello, IncomingCall, Limits, PeerA, Session,
+    SessionEnd, Status, Timeouts, WaitStrategy,
 };
 
 const METHOD: u32 = 7;
@@ -115,7 +115,7 @@ fn an_error_is_counted_until_it_is_taken() {
 }
 
 #[test]
-fn answers_to_calls_that_were_not_sent_leave_nothing() {
+fn an_answer_to_a_request_that_goes_on_is_a_fault() {
     for (flags, bytes) in [(Flags::MORE, 100), (Flags::NONE, 100)] {
         let (session, mut liar) = open(IncomingCall::unimplemented);
         // The first takes all the slots that there are for requests, so nothing of the second can be sent.
@@ -124,11 +124,12 @@ fn answers_to_calls_that_were_not_sent_leave_nothing() {
         let second = session.try_start(METHOD, &body, &CallOptions::new()).unwrap();
         liar.send(FrameHeader { flags, ..answer(Kind::Reply, 1) }, &vec![0; bytes]);
         session.serve_for(Duration::ZERO);
-        assert_eq!(session.stats().inbound_bytes, bytes);
-        drop(second);
-        assert_eq!(session.stats().inbound_bytes, 0);
-        drop(first);
-        assert_eq!(session.stats().calls_in_flight, 1, "the first waits for its final");
+        assert!(matches!(&*session.end().unwrap(), SessionEnd::Fault(Fault::EarlyFinal { .. })));
+        for call in [first, second] {
+            assert!(call.wait().unwrap_err().session_end().is_some());
+        }
+        let stats = session.stats();
+        assert_eq!((stats.inbound_bytes, stats.outbound_bytes, stats.calls_in_flight, stats.runs_held), (0, 0, 0, 0));
     }
 }
 
