@@ -30,7 +30,8 @@ fn a_handler_sees_the_time_that_is_left() {
 #[test]
 fn a_call_that_is_not_answered_meets_its_deadline() {
     let plugin = Plugin::start(&["serve"]);
-    let deadline = Duration::from_millis(100);
+    // Long enough for the handler to begin on a busy machine: one whose time is over is not begun.
+    let deadline = Duration::from_secs(2);
     let start = Instant::now();
     let error = plugin.call(method::HOLD, b"", &CallOptions::new().deadline(deadline)).unwrap_err();
     assert_eq!(error, CallError::DeadlineExceeded { waited: deadline });
@@ -51,7 +52,8 @@ fn the_default_timeout_of_the_session_is_a_deadline_too() {
 #[test]
 fn a_handler_hears_of_a_deadline_that_has_passed() {
     let plugin = Plugin::start(&["serve"]);
-    let options = CallOptions::new().deadline(Duration::from_millis(50));
+    // Long enough for the handler to begin on a busy machine: one whose time is over is not begun.
+    let options = CallOptions::new().deadline(Duration::from_secs(2));
     plugin.call(method::WATCH, b"", &options).unwrap_err();
     eventually("the handler has noticed", || word(&plugin.ask(method::WATCHED, &[]), 1) == 1);
     plugin.check_clean();
