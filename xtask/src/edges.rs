@@ -9,57 +9,27 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rapace-core", &[]),
     ("rapace-registry", &[]),
     ("rapace-session", &["rapace-core", "rapace-registry"]),
-    (
-        "rapace-plugin",
-        &["rapace-core", "rapace-registry", "rapace-session"],
-    ),
-    (
-        "rapace-host",
-        &["rapace-core", "rapace-registry", "rapace-session"],
-    ),
-    (
-        "rapace",
-        &[
-            "rapace-core",
-            "rapace-registry",
-            "rapace-session",
-            "rapace-plugin",
-            "rapace-host",
-        ],
-    ),
+    ("rapace-plugin", &["rapace-core", "rapace-registry", "rapace-session"]),
+    ("rapace-host", &["rapace-core", "rapace-registry", "rapace-session"]),
+    ("rapace", &["rapace-core", "rapace-registry", "rapace-session", "rapace-plugin", "rapace-host"]),
 ];
 
 /// What stands on top: it may depend on any library, and nothing depends on it.
-const TOOLS: &[&str] = &[
-    "rapace-examples",
-    "rapace-benches",
-    "rapace-tests",
-    "rapace-fuzz-harness",
-    "xtask",
-];
+const TOOLS: &[&str] = &["rapace-examples", "rapace-benches", "rapace-tests", "rapace-fuzz-harness", "xtask"];
 
 /// Where both tables are, for the messages.
 const TABLES: &str = "LIBRARIES and TOOLS in xtask/src/edges.rs";
 
 /// The edges that the tables do not have, and the packages that they do not know.
 pub(crate) fn check(workspace: &Manifest, packages: &[Manifest]) -> Vec<Finding> {
-    packages
-        .iter()
-        .flat_map(|package| breaches(package, workspace, packages))
-        .collect()
+    packages.iter().flat_map(|package| breaches(package, workspace, packages)).collect()
 }
 
 fn breaches(package: &Manifest, workspace: &Manifest, packages: &[Manifest]) -> Vec<Finding> {
-    let finding = |what| Finding {
-        path: package.path.clone(),
-        line: None,
-        what,
-    };
+    let finding = |what| Finding { path: package.path.clone(), line: None, what };
     let name = package.name();
     let Some(allowed) = allowed(name) else {
-        return vec![finding(format!(
-            "package {name:?} has no row: give it one ({TABLES})"
-        ))];
+        return vec![finding(format!("package {name:?} has no row: give it one ({TABLES})"))];
     };
     package
         .dependencies(workspace)
@@ -68,9 +38,7 @@ fn breaches(package: &Manifest, workspace: &Manifest, packages: &[Manifest]) -> 
         .filter(|dependency| !allowed.contains(&dependency.as_str()))
         .map(|dependency| {
             let allowed = allowed.join(", ");
-            finding(format!(
-                "new edge {name} -> {dependency}: {name} may depend on [{allowed}] ({TABLES})"
-            ))
+            finding(format!("new edge {name} -> {dependency}: {name} may depend on [{allowed}] ({TABLES})"))
         })
         .collect()
 }
@@ -80,10 +48,7 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
     if TOOLS.contains(&name) {
         return Some(LIBRARIES.iter().map(|(library, _)| *library).collect());
     }
-    LIBRARIES
-        .iter()
-        .find(|(library, _)| *library == name)
-        .map(|(_, below)| below.to_vec())
+    LIBRARIES.iter().find(|(library, _)| *library == name).map(|(_, below)| below.to_vec())
 }
 
 #[cfg(test)]
@@ -94,28 +59,16 @@ mod tests {
     #[track_caller]
     fn check_edge(name: &str, dependency: &str, expected: &[&str]) {
         let package = |name: &str, dependencies: &str| {
-            Manifest::parse(
-                "a/Cargo.toml",
-                &format!("package.name = '{name}'\n[dependencies]\n{dependencies}"),
-            )
-            .unwrap()
+            Manifest::parse("a/Cargo.toml", &format!("package.name = '{name}'\n[dependencies]\n{dependencies}"))
+                .unwrap()
         };
         let workspace = Manifest::parse("Cargo.toml", "").unwrap();
-        let packages = [
-            package("rapace-core", ""),
-            package("rapace-tests", ""),
-            package(name, &format!("{dependency} = '1'")),
-        ];
-        let findings: Vec<String> = check(&workspace, &packages)
-            .into_iter()
-            .map(|finding| finding.what)
-            .collect();
+        let packages =
+            [package("rapace-core", ""), package("rapace-tests", ""), package(name, &format!("{dependency} = '1'"))];
+        let findings: Vec<String> = check(&workspace, &packages).into_iter().map(|finding| finding.what).collect();
         assert_eq!(findings.len(), expected.len(), "{findings:?}");
         for (finding, expected) in findings.iter().zip(expected) {
-            assert!(
-                finding.contains(expected) && finding.contains(TABLES),
-                "{finding}"
-            );
+            assert!(finding.contains(expected) && finding.contains(TABLES), "{finding}");
         }
     }
 
@@ -136,21 +89,13 @@ mod tests {
 
     #[test]
     fn an_edge_that_the_table_does_not_have_is_a_breach() {
-        check_edge(
-            "rapace-registry",
-            "rapace-core",
-            &["rapace-registry -> rapace-core"],
-        );
+        check_edge("rapace-registry", "rapace-core", &["rapace-registry -> rapace-core"]);
     }
 
     #[test]
     fn nobody_depends_on_a_tool() {
         check_edge("rapace", "rapace-tests", &["rapace -> rapace-tests"]);
-        check_edge(
-            "rapace-benches",
-            "rapace-tests",
-            &["rapace-benches -> rapace-tests"],
-        );
+        check_edge("rapace-benches", "rapace-tests", &["rapace-benches -> rapace-tests"]);
     }
 
     #[test]

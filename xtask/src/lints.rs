@@ -7,28 +7,18 @@ use crate::manifest::Manifest;
 
 /// The members that do not inherit the lints, and the workspace itself if it allows `unsafe`.
 pub(crate) fn check(workspace: &Manifest, packages: &[Manifest]) -> Vec<Finding> {
-    let banned = workspace
-        .at(&["workspace", "lints", "rust", "unsafe_code"])
-        .and_then(Value::as_str);
+    let banned = workspace.at(&["workspace", "lints", "rust", "unsafe_code"]).and_then(Value::as_str);
     let workspace = (!matches!(banned, Some("deny" | "forbid"))).then(|| Finding {
         path: workspace.path.clone(),
         line: None,
-        what: format!(
-            "[workspace.lints.rust] has unsafe_code = {banned:?}, but it must be \"deny\""
-        ),
+        what: format!("[workspace.lints.rust] has unsafe_code = {banned:?}, but it must be \"deny\""),
     });
-    let inherits = |package: &&Manifest| {
-        package.at(&["lints", "workspace"]).and_then(Value::as_bool) == Some(true)
-    };
-    let packages = packages
-        .iter()
-        .filter(|package| !inherits(package))
-        .map(|package| Finding {
-            path: package.path.clone(),
-            line: None,
-            what: "the workspace's lints are not inherited: add `[lints]` with `workspace = true`"
-                .to_owned(),
-        });
+    let inherits = |package: &&Manifest| package.at(&["lints", "workspace"]).and_then(Value::as_bool) == Some(true);
+    let packages = packages.iter().filter(|package| !inherits(package)).map(|package| Finding {
+        path: package.path.clone(),
+        line: None,
+        what: "the workspace's lints are not inherited: add `[lints]` with `workspace = true`".to_owned(),
+    });
     workspace.into_iter().chain(packages).collect()
 }
 
@@ -40,10 +30,7 @@ mod tests {
     fn check_manifests(workspace: &str, package: &str, expected: &[&str]) {
         let workspace = Manifest::parse("Cargo.toml", workspace).unwrap();
         let package = Manifest::parse("a/Cargo.toml", package).unwrap();
-        let places: Vec<String> = check(&workspace, &[package])
-            .into_iter()
-            .map(|finding| finding.path)
-            .collect();
+        let places: Vec<String> = check(&workspace, &[package]).into_iter().map(|finding| finding.path).collect();
         assert_eq!(places, expected);
     }
 
@@ -64,10 +51,6 @@ mod tests {
     #[test]
     fn a_workspace_that_does_not_deny_unsafe_code_is_a_breach() {
         check_manifests("", INHERITED, &["Cargo.toml"]);
-        check_manifests(
-            "[workspace.lints.rust]\nunsafe_code = 'warn'",
-            INHERITED,
-            &["Cargo.toml"],
-        );
+        check_manifests("[workspace.lints.rust]\nunsafe_code = 'warn'", INHERITED, &["Cargo.toml"]);
     }
 }

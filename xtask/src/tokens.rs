@@ -12,10 +12,7 @@ const UNSAFE_FILES: &[&str] = &["rapace-core/src/memory.rs", "rapace-core/tests/
 
 /// The tokens of a file that should not be there.
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
-    let mut scan = Scan {
-        path: &source.path,
-        findings: Vec::new(),
-    };
+    let mut scan = Scan { path: &source.path, findings: Vec::new() };
     match source.text.parse::<TokenStream>() {
         Ok(tokens) => scan.tokens(tokens),
         Err(error) => scan.find(error.span().start().line, format!("no Rust: {error}")),
@@ -63,10 +60,7 @@ impl Scan<'_> {
         let has = |wanted: &str| words.iter().any(|word| word == wanted);
         let name = words.first().map(String::as_str).unwrap_or_default();
         if name == "ignore" || (name == "cfg_attr" && has("ignore")) {
-            self.find(
-                line,
-                "`#[ignore]`: a test that does not run proves nothing".to_owned(),
-            );
+            self.find(line, "`#[ignore]`: a test that does not run proves nothing".to_owned());
         }
         if has("unsafe_code") && !matches!(name, "deny" | "forbid") {
             self.unsafe_only_where_it_may(line, "an attribute that lifts the ban on `unsafe_code`");
@@ -76,19 +70,12 @@ impl Scan<'_> {
     fn unsafe_only_where_it_may(&mut self, line: usize, what: &str) {
         if !UNSAFE_FILES.contains(&self.path) {
             let files = UNSAFE_FILES.join(" and ");
-            self.find(
-                line,
-                format!("{what} belongs in {files} only (UNSAFE_FILES in xtask/src/tokens.rs)"),
-            );
+            self.find(line, format!("{what} belongs in {files} only (UNSAFE_FILES in xtask/src/tokens.rs)"));
         }
     }
 
     fn find(&mut self, line: usize, what: String) {
-        self.findings.push(Finding {
-            path: self.path.to_owned(),
-            line: Some(line),
-            what,
-        });
+        self.findings.push(Finding { path: self.path.to_owned(), line: Some(line), what });
     }
 }
 
@@ -125,10 +112,7 @@ mod tests {
 
     #[track_caller]
     fn check_text(path: &str, text: &str, expected_lines: &[usize]) {
-        let findings = check(&Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        });
+        let findings = check(&Source { path: path.to_owned(), text: text.to_owned() });
         let lines: Vec<usize> = findings.iter().filter_map(|finding| finding.line).collect();
         assert_eq!(lines, expected_lines, "{findings:?}");
     }
@@ -143,11 +127,7 @@ mod tests {
 
     #[test]
     fn unsafe_in_a_comment_a_string_or_a_longer_name_is_no_breach() {
-        check_text(
-            "a.rs",
-            "//! unsafe\n/* unsafe */\n/// unsafe\nfn unsafe_f() { g(\"unsafe\", r\"unsafe\") }",
-            &[],
-        );
+        check_text("a.rs", "//! unsafe\n/* unsafe */\n/// unsafe\nfn unsafe_f() { g(\"unsafe\", r\"unsafe\") }", &[]);
     }
 
     #[test]
@@ -156,44 +136,20 @@ mod tests {
                     #[cfg_attr(test, allow(unsafe_code))]\nfn g() {}";
         check_text("rapace-host/src/lib.rs", text, &[1, 2, 4]);
         check_text("rapace-core/src/memory.rs", text, &[]);
-        check_text(
-            "rapace-host/src/lib.rs",
-            "#![forbid(unsafe_code)]\n#![deny(unsafe_code)]",
-            &[],
-        );
+        check_text("rapace-host/src/lib.rs", "#![forbid(unsafe_code)]\n#![deny(unsafe_code)]", &[]);
     }
 
     #[test]
     fn an_ignored_test_is_a_breach() {
-        check_text(
-            "a.rs",
-            "#[ignore]\nfn a() {}\n#[ignore = \"slow\"]\nfn b() {}",
-            &[1, 3],
-        );
-        check_text(
-            "a.rs",
-            "mod tests {\n    #[cfg_attr(miri, ignore)]\n    fn a() {}\n}",
-            &[2],
-        );
-        check_text(
-            "a.rs",
-            "#[field(ignore)]\nfn ignore(list: &[u8]) { ignore(&list[ignore]) }",
-            &[],
-        );
+        check_text("a.rs", "#[ignore]\nfn a() {}\n#[ignore = \"slow\"]\nfn b() {}", &[1, 3]);
+        check_text("a.rs", "mod tests {\n    #[cfg_attr(miri, ignore)]\n    fn a() {}\n}", &[2]);
+        check_text("a.rs", "#[field(ignore)]\nfn ignore(list: &[u8]) { ignore(&list[ignore]) }", &[]);
     }
 
     #[test]
     fn code_that_is_not_written_is_a_breach() {
-        check_text(
-            "a.rs",
-            "fn f() {\n    todo!()\n}\nfn g() { std::unimplemented!(\"later\") }",
-            &[2, 4],
-        );
-        check_text(
-            "a.rs",
-            "fn f(todo: u8) -> bool { todo != 1 && !matches!(todo, 2) } // todo!()",
-            &[],
-        );
+        check_text("a.rs", "fn f() {\n    todo!()\n}\nfn g() { std::unimplemented!(\"later\") }", &[2, 4]);
+        check_text("a.rs", "fn f(todo: u8) -> bool { todo != 1 && !matches!(todo, 2) } // todo!()", &[]);
     }
 
     #[test]

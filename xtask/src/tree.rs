@@ -67,43 +67,26 @@ impl Tree {
             .iter()
             .map(|member| read_manifest(root, &format!("{member}/Cargo.toml")))
             .collect::<Result<_, _>>()?;
-        let spec = Source {
-            path: "SPEC.md".to_owned(),
-            text: read_text(&root.join("SPEC.md"))?,
-        };
+        let spec = Source { path: "SPEC.md".to_owned(), text: read_text(&root.join("SPEC.md"))? };
         let mut sources = Vec::new();
         walk(root, "", &mut sources)?;
         sources.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(Self {
-            workspace,
-            packages,
-            spec,
-            sources,
-        })
+        Ok(Self { workspace, packages, spec, sources })
     }
 }
 
 fn read_manifest(root: &Path, path: &str) -> Result<Manifest, TreeError> {
     let text = read_text(&root.join(path))?;
-    Manifest::parse(path, &text).map_err(|source| TreeError::Manifest {
-        path: path.to_owned(),
-        source,
-    })
+    Manifest::parse(path, &text).map_err(|source| TreeError::Manifest { path: path.to_owned(), source })
 }
 
 fn read_text(path: &Path) -> Result<String, TreeError> {
-    fs::read_to_string(path).map_err(|source| TreeError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| TreeError::Read { path: path.to_owned(), source })
 }
 
 /// Adds the Rust files below `folder`, but for what is built (`target`) and what is hidden. Links are not followed.
 fn walk(folder: &Path, prefix: &str, into: &mut Vec<Source>) -> Result<(), TreeError> {
-    let unreadable = |source| TreeError::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let unreadable = |source| TreeError::Read { path: folder.to_owned(), source };
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let kind = entry.file_type().map_err(unreadable)?;
@@ -112,10 +95,7 @@ fn walk(folder: &Path, prefix: &str, into: &mut Vec<Source>) -> Result<(), TreeE
         if kind.is_dir() && name != "target" && !name.starts_with('.') {
             walk(&entry.path(), &format!("{path}/"), into)?;
         } else if kind.is_file() && entry.path().extension() == Some(OsStr::new("rs")) {
-            into.push(Source {
-                path,
-                text: read_text(&entry.path())?,
-            });
+            into.push(Source { path, text: read_text(&entry.path())? });
         }
     }
     Ok(())
@@ -130,8 +110,7 @@ mod tests {
         let tree = Tree::read().unwrap();
         let has = |path: &str| tree.sources.iter().any(|source| source.path == path);
         assert!(has("xtask/src/tree.rs") && has("rapace-core/src/memory.rs"));
-        let outside =
-            |path: &str| path.starts_with('.') || path.split('/').any(|name| name == "target");
+        let outside = |path: &str| path.starts_with('.') || path.split('/').any(|name| name == "target");
         assert!(!tree.sources.iter().any(|source| outside(&source.path)));
     }
 }
