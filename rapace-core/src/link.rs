@@ -399,7 +399,7 @@ impl Link {
 
     /// Says how this peer is.
     pub fn set_pulse(&mut self, pulse: Pulse) {
-        if self.pulse != pulse {
+        if self.pulse != pulse && self.pulse != Pulse::Closed {
             self.pulse = pulse;
             // Publishes nothing.
             self.own.words(header::STATE, 1)[0].store(pulse.raw(), Ordering::Relaxed);

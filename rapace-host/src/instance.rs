@@ -115,15 +115,15 @@ impl Instance {
     }
 
     fn has_ended_within(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+        let start = Instant::now();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = patience.saturating_sub(start.elapsed());
             // A time that is too long for the kernel is without end.
             let timeout = Timespec::try_from(left).ok();
             let ended = poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], timeout.as_ref());
             match ended {
-                Ok(0) if left.is_zero() => return false,
                 Ok(1..) => return true,
+                _ if left.is_zero() => return false,
                 // Interrupted, or woken early: it is looked again.
                 Ok(0) | Err(_) => {}
             }

@@ -11,7 +11,7 @@ pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "R
 /// A plugin to be loaded.
 ///
 /// Its process is given the variables of [`INHERITED_VARIABLES`], those of [`env`](Self::env) and `RAPACE_PROTOCOL`, and no
-/// others; its arguments; and no descriptors but the three standard ones.
+/// others; its arguments; and of rapace's descriptors none but the three standard ones.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PluginSpec {

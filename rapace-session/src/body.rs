@@ -38,7 +38,7 @@ impl Body {
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.bytes {
             Bytes::Inline(..) => 0,
-            Bytes::Heap(bytes) => bytes.len(),
+            Bytes::Heap(bytes) => bytes.capacity(),
         }
     }
 

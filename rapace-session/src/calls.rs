@@ -239,15 +239,18 @@ impl CallTable {
         if header.flags.has(Flags::MORE) {
             return Ok(None);
         }
-        Ok(self.end(index, room))
+        Ok(self.end(index, room, kept))
     }
 
     /// The last frame of a final message has come.
-    fn end(&mut self, index: usize, room: Room) -> Option<Waker> {
+    fn end(&mut self, index: usize, room: Room, kept: &mut usize) -> Option<Waker> {
         let InFlight { begun, ticket, .. } = self.free_channel(index)?;
         let (message, place) = (begun?, ticket?);
         let bytes = message.heap_bytes();
-        self.resolve(place, outcome(message, room), bytes)
+        let outcome = outcome(message, room);
+        let beside = outcome.as_ref().map_or(0, |reply| reply.metadata.heap_bytes());
+        *kept += beside;
+        self.resolve(place, outcome, bytes + beside)
     }
 
     /// Gives one that waits its outcome.

@@ -181,8 +181,10 @@ impl IncomingCall {
         let _nested = Nesting::enter(self.depth());
         // A handler that panics drops the call, which answers it.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.handle(self)));
-        if outcome.is_err() {
+        if let Err(payload) = outcome {
             tracing::error!("a handler panicked");
+            // What was thrown may panic in turn when it is dropped.
+            std::mem::forget(payload);
         }
     }
 }
@@ -216,12 +218,12 @@ pub(crate) fn depth() -> u8 {
 }
 
 /// While this lives, the thread runs a handler of some depth.
-struct Nesting {
+pub(crate) struct Nesting {
     outer: u8,
 }
 
 impl Nesting {
-    fn enter(depth: u8) -> Self {
+    pub(crate) fn enter(depth: u8) -> Self {
         Self { outer: DEPTH.replace(depth) }
     }
 }

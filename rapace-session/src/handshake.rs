@@ -179,11 +179,13 @@ impl Handshake<PeerB> {
     pub fn accept(socket: Socket, config: Config) -> Result<Self, HandshakeError> {
         let hello = own_hello::<PeerB>(&config)?;
         let start = Instant::now();
+        // A time beyond what the clock can say is as good as a year.
+        let deadline = start.checked_add(config.timeouts.start).unwrap_or(start + Duration::from_secs(365 * 24 * 3600));
         let refuse = |socket: &Socket, code: Code, error: &dyn std::error::Error| {
             // The host learns of it by the end of the socket if this does not reach it.
             let _ = socket.send_refusal(code.raw(), &error.to_string());
         };
-        let (offer, fds) = socket.recv_offer(start + config.timeouts.start).inspect_err(|error| match error {
+        let (offer, fds) = socket.recv_offer(deadline).inspect_err(|error| match error {
             SocketError::Offer(OfferError::Version { .. }) => refuse(&socket, Code::FailedPrecondition, error),
             SocketError::PeerGone | SocketError::DeadlinePassed => {}
             _ => refuse(&socket, Code::InvalidArgument, error),
@@ -218,7 +220,8 @@ impl<R: Role> Handshake<R> {
         let mut ended = false;
         let peer = loop {
             greeting.outbox.flush(&mut self.link, |_| {})?;
-            while greeting.due().is_some() {
+            // Once nothing is due, a frame that comes before our answer has gone out is one out of order.
+            while greeting.due().is_some() || !greeting.outbox.is_empty() {
                 let Some(frame) = self.link.receive()? else { break };
                 self.link.beat();
                 if let Err(error) = greeting.handle(frame, &mut self.link, &self.config, R::SIDE) {

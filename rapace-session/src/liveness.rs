@@ -28,6 +28,9 @@ pub enum PeerState {
     },
 }
 
+/// A timeout of nothing does not make a waiter look without pause.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+
 /// The judge of one peer.
 #[derive(Debug)]
 pub(crate) struct Liveness {
@@ -66,7 +69,7 @@ impl Liveness {
 
     /// When to look again, for a waiter that depends on the peer.
     pub(crate) fn next_look(&self) -> Duration {
-        self.timeout
+        self.timeout.max(SHORTEST_LOOK)
     }
 
     fn note(&mut self, heartbeat: u64, now: Instant) {

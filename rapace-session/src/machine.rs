@@ -215,6 +215,11 @@ impl Machine {
         self.served.next(below)
     }
 
+    /// Calls that wait for a handler.
+    pub(crate) fn arrived(&self) -> usize {
+        self.served.waiting()
+    }
+
     /// Whether there is one.
     pub(crate) fn has_arrived(&self, below: u8) -> bool {
         self.served.has_next(below)
@@ -356,7 +361,7 @@ impl Machine {
 
     /// Takes note of a fault; the session ends unless the policy tolerates it.
     pub(crate) fn fault(&mut self, fault: Fault) {
-        self.faults += 1;
+        self.faults = self.faults.saturating_add(1);
         let tolerated = match self.policy {
             FaultPolicy::End => false,
             FaultPolicy::Tolerate(count) => fault.is_tolerable() && self.faults <= count,

@@ -1,5 +1,7 @@
 //! Pairs that travel beside a call's body (SPEC C9).
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// Longest key, in bytes.
@@ -8,9 +10,10 @@ const KEY_BYTES_MAX: usize = 64;
 /// Pairs of a key and a value of any bytes, in the order in which they were added.
 ///
 /// A call without metadata pays nothing for them. `traceparent` and `tracestate` carry W3C trace context.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    pairs: Vec<(String, Vec<u8>)>,
+    /// The pairs as they travel, and well formed: a peer's take no more memory than it has sent.
+    bytes: Vec<u8>,
 }
 
 /// What is wrong with metadata.
@@ -58,14 +61,15 @@ impl Metadata {
     /// Names the key that is not well formed, or the value that is too long.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Result<(), MetadataError> {
         let (key, value) = (key.into(), value.into());
-        let known = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
-        if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(known) {
-            return Err(MetadataError::Key { key });
-        }
+        check_key(&key)?;
         if value.len() > usize::from(u16::MAX) {
             return Err(MetadataError::Value { key, found: value.len() });
         }
-        self.pairs.push((key, value));
+        for part in [key.as_bytes(), &value] {
+            // Both lengths were checked above.
+            self.bytes.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_le_bytes());
+            self.bytes.extend_from_slice(part);
+        }
         Ok(())
     }
 
@@ -76,48 +80,62 @@ impl Metadata {
 
     /// All pairs.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_slice()))
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let key = std::str::from_utf8(part(&mut rest)?).ok()?;
+            Some((key, part(&mut rest)?))
+        })
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.bytes.is_empty()
     }
 
     /// The bytes in a frame.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for (key, value) in self.iter() {
-            for part in [key.as_bytes(), value] {
-                // `insert` has checked both lengths.
-                let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
-                bytes.extend_from_slice(&length.to_le_bytes());
-                bytes.extend_from_slice(&part[..usize::from(length)]);
-            }
-        }
-        bytes
+    pub(crate) fn encoded(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes that are allocated for them.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// The metadata in a frame.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MetadataError> {
-        let mut metadata = Self::new();
         let mut rest = bytes;
-        let part = |rest: &mut &[u8]| {
-            let (length, tail) = rest.split_first_chunk()?;
-            let (part, tail) = tail.split_at_checked(u16::from_le_bytes(*length).into())?;
-            *rest = tail;
-            Some(part.to_vec())
-        };
         while !rest.is_empty() {
             let at = bytes.len() - rest.len();
             let truncated = MetadataError::Truncated { found: bytes.len() };
             let key = part(&mut rest).ok_or(truncated.clone())?;
-            let value = part(&mut rest).ok_or(truncated)?;
-            let key = String::from_utf8(key).map_err(|_| MetadataError::NotText { at })?;
-            metadata.insert(key, value)?;
+            part(&mut rest).ok_or(truncated)?;
+            check_key(std::str::from_utf8(key).map_err(|_| MetadataError::NotText { at })?)?;
         }
-        Ok(metadata)
+        Ok(Self { bytes: bytes.to_vec() })
     }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+fn check_key(key: &str) -> Result<(), MetadataError> {
+    let known = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(known) {
+        return Err(MetadataError::Key { key: key.to_owned() });
+    }
+    Ok(())
+}
+
+/// Takes a length and as many bytes from the front.
+fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first_chunk()?;
+    let (part, tail) = tail.split_at_checked(u16::from_le_bytes(*length).into())?;
+    *rest = tail;
+    Some(part)
 }
 
 #[cfg(test)]
@@ -129,7 +147,7 @@ mod tests {
         let mut metadata = Metadata::new();
         metadata.insert("traceparent", "00-abc").unwrap();
         metadata.insert("a", vec![0, 255]).unwrap();
-        let back = Metadata::decode(&metadata.encode()).unwrap();
+        let back = Metadata::decode(metadata.encoded()).unwrap();
         assert_eq!(back, metadata);
         assert_eq!((back.get("a"), back.get("b")), (Some(&[0, 255][..]), None));
         assert!(Metadata::decode(&[]).unwrap().is_empty());

@@ -29,11 +29,11 @@ impl Prefix {
             prefix.flags = prefix.flags.with(Flags::DEADLINE);
         }
         if !metadata.is_empty() {
-            let encoded = metadata.encode();
+            let encoded = metadata.encoded();
             // The caller has checked it against the peer's limit, which is a u32.
             let length = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
             prefix.bytes.extend_from_slice(&length.to_le_bytes());
-            prefix.bytes.extend_from_slice(&encoded);
+            prefix.bytes.extend_from_slice(encoded);
             prefix.flags = prefix.flags.with(Flags::METADATA);
             prefix.metadata_bytes = encoded.len();
         }

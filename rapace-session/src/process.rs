@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rapace_core::socket::pidfd_open;
+use rustix::io::retry_on_intr;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 /// A child process that is watched by a pidfd, and reaped when it is dropped.
 #[derive(Debug)]
@@ -41,9 +43,19 @@ impl Process {
 
     /// How it ended, if it has ended.
     pub fn exit(&mut self) -> Option<ExitStatus> {
+        self.collect(WaitIdOptions::NOHANG)
+    }
+
+    /// By the pidfd, never by the number: that may be another process's once somebody else has reaped this one.
+    fn collect(&mut self, options: WaitIdOptions) -> Option<ExitStatus> {
         if self.exit.is_none() {
+            let ended = retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | options));
             // An error means that somebody else has reaped the child: it has ended, and nobody knows how.
-            self.exit = self.child.try_wait().ok().flatten();
+            self.exit = ended.ok().flatten().map(|status| {
+                let core_dump = if status.dumped() { 0x80 } else { 0 };
+                let code = status.exit_status().map(|code| code << 8);
+                ExitStatus::from_raw(code.or(status.terminating_signal()).unwrap_or_default() | core_dump)
+            });
         }
         self.exit
     }
@@ -58,10 +70,9 @@ impl Process {
     pub fn kill(&mut self) -> Option<ExitStatus> {
         if self.exit().is_none() {
             // An error means that it has ended already.
-            let _ = self.child.kill();
-            self.exit = self.child.wait().ok();
+            let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         }
-        self.exit
+        self.collect(WaitIdOptions::empty())
     }
 }
 
@@ -133,6 +144,15 @@ mod tests {
         let mut process = spawn("exec sleep 1000");
         assert_eq!(process.wait(Duration::ZERO), None);
         assert_eq!(describe_exit(process.kill().unwrap()), "was killed by signal 9 (SIGKILL)");
+    }
+
+    #[test]
+    fn a_process_that_somebody_else_reaped_is_left_alone() {
+        let mut process = spawn("exec sleep 1000");
+        let child = rustix::process::Pid::from_raw(process.id().try_into().unwrap());
+        rustix::process::kill_process(child.unwrap(), Signal::KILL).unwrap();
+        rustix::process::waitpid(child, rustix::process::WaitOptions::empty()).unwrap();
+        assert_eq!((process.exit(), process.kill()), (None, None));
     }
 
     #[test]

@@ -138,6 +138,8 @@ impl ServedTable {
         match message.complete(room) {
             Err(status) => Ok(Step::Answer(key, status)),
             Ok((body, parsed)) => {
+                served.bytes += parsed.metadata.heap_bytes();
+                *kept += parsed.metadata.heap_bytes();
                 let deadline = parsed.time_left.map(|left| now() + left.min(LONGEST_DEADLINE));
                 self.waiting.push_back(Arrived {
                     key,
@@ -211,6 +213,11 @@ impl ServedTable {
             served.stage = Stage::Running;
         }
         Some(arrived)
+    }
+
+    /// Calls that wait for a handler.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether a call waits that a thread may run which runs a handler of depth `below`.

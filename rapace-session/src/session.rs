@@ -80,7 +80,7 @@ pub struct SessionStats {
 /// One end of an open session.
 ///
 /// It is cheap to clone, and all its methods may be called from many threads at once. When the last clone is dropped the
-/// session is closed, and a process that it was given is killed if it has not ended.
+/// session is closed. A process that it was given is killed, if it has not ended, when the last call is gone too.
 pub struct Session<R: Role> {
     owner: Arc<Owner>,
     role: PhantomData<fn() -> R>,

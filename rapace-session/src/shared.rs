@@ -19,7 +19,7 @@ use rapace_core::wait::look;
 use crate::calls::{CallKey, Outcome, Reply};
 use crate::config::Config;
 use crate::error::CallError;
-use crate::handler::{Handler, IncomingCall, depth};
+use crate::handler::{Handler, IncomingCall, Nesting, depth};
 use crate::handshake::EXIT_PATIENCE;
 use crate::hello::PeerInfo;
 use crate::limits::Timeouts;
@@ -68,6 +68,9 @@ impl Purpose {
 
 /// A strategy without end looks for so long between two looks at the socket.
 const SPIN_SLICE: Duration = Duration::from_millis(10);
+
+/// How long a leader that waits for room sleeps at most.
+const ROOM_LOOK: Duration = Duration::from_millis(20);
 
 impl Shared {
     pub(crate) fn new(
@@ -151,6 +154,8 @@ impl Shared {
         body: &[u8],
         options: &CallOptions,
     ) -> Result<Reply, CallError> {
+        // SPEC C6 goes by the call, not by the thread that it was moved to.
+        let _nested = Nesting::enter(depth.max(crate::handler::depth()));
         self.call(Request { depth: u32::from(depth) + 1, ..request(method, body, options) }, options)
     }
 
@@ -265,6 +270,9 @@ impl Shared {
         // Whether this thread has looked in vain since it last did something, and whether it has waited at all.
         let mut spun = false;
         let mut waited = false;
+        // Once the time is over: calls that are still begun, which are those that waited then, if to serve is all that
+        // this thread does. A peer that keeps calling does not hold it beyond that.
+        let mut last_calls = None;
         let found = loop {
             if leads || !state.leading {
                 state.pump();
@@ -272,9 +280,20 @@ impl Shared {
             if let Some(found) = attempt(&mut state) {
                 break Some(found);
             }
+            // The clock is read only by who has waited or served: a call that is answered at once does without.
+            if waited && patience.left().is_some_and(|left| left.is_zero()) {
+                let serves = matches!(purpose, Purpose::Serve);
+                let calls = last_calls.get_or_insert_with(|| if serves { state.machine.arrived() } else { 0 });
+                match calls.checked_sub(1) {
+                    Some(fewer) => *calls = fewer,
+                    None => break None,
+                }
+            }
             if let Some(arrived) = state.next_arrived(below) {
                 state.step_back(std::mem::take(&mut leads));
-                spun = false;
+                // There may be more than this thread takes, for others.
+                state.share_work();
+                (spun, waited) = (false, true);
                 state.running += 1;
                 state.link.set_pulse(Pulse::Active);
                 state = self.relock(state, || IncomingCall::new(Arc::clone(self), arrived).run(&*self.handler));
@@ -284,8 +303,7 @@ impl Shared {
                 }
                 continue;
             }
-            // The clock is read only by who has waited: a call that is answered at once does without.
-            if waited && patience.left().is_some_and(|left| left.is_zero()) {
+            if last_calls.is_some() {
                 break None;
             }
             if state.leading && !leads {
@@ -348,21 +366,21 @@ impl Shared {
         let interest = state.interest(purpose.wants_room());
         state.link.arm(interest);
         state.link.set_pulse(Pulse::Dormant);
-        match state.link.has_news(interest) {
-            Ok(true) => {}
-            Ok(false) => {
-                let start = Instant::now();
-                let mut timeout = patience.left();
-                if state.machine.in_flight().0 > 0 {
-                    // Somebody depends on the peer, so its silence is noted when it begins.
-                    let _ = state.judge(start);
-                    let look = state.liveness.next_look();
-                    timeout = Some(timeout.map_or(look, |left| left.min(look)));
-                }
-                state = self.look_at_socket(state, timeout);
-                state.spinner(purpose).slept(start.elapsed());
+        if !state.has_news(interest) {
+            let start = Instant::now();
+            let mut timeout = patience.left();
+            if state.machine.in_flight().0 > 0 {
+                // Somebody depends on the peer, so its silence is noted when it begins.
+                let _ = state.judge(start);
+                let look = state.liveness.next_look();
+                timeout = Some(timeout.map_or(look, |left| left.min(look)));
             }
-            Err(fault) => state.fault(fault),
+            if purpose.wants_room() {
+                // Threads of this side make room too, by giving up calls, and cannot wake who sleeps on the socket.
+                timeout = Some(timeout.map_or(ROOM_LOOK, |left| left.min(ROOM_LOOK)));
+            }
+            state = self.look_at_socket(state, timeout);
+            state.spinner(purpose).slept(start.elapsed());
         }
         state.link.disarm();
         state.link.set_pulse(Pulse::Active);
@@ -372,22 +390,26 @@ impl Shared {
     /// Waits on the socket, without the lock, and reads it.
     fn look_at_socket<'a>(&'a self, state: MutexGuard<'a, State>, timeout: Option<Duration>) -> MutexGuard<'a, State> {
         let mut ready = Ok(Readiness::default());
+        let begun = Instant::now();
         let state = self.relock(state, || ready = self.socket.wait(self.pidfd(), timeout));
-        self.read_socket(state, ready)
+        // The exit status may take a moment longer than the end of the socket, but not longer than the waiter has.
+        let left = timeout.map_or(EXIT_PATIENCE, |timeout| timeout.saturating_sub(begun.elapsed()));
+        self.read_socket(state, ready, left.min(EXIT_PATIENCE))
     }
 
-    /// Reads the socket, if there is something on it.
+    /// Reads the socket, if there is something on it. A peer that is gone has so long to leave its exit status.
     fn read_socket<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         ready: io::Result<Readiness>,
+        exit_patience: Duration,
     ) -> MutexGuard<'a, State> {
         match ready {
             Ok(ready) => {
                 let ended = ready.socket && state.read_socket() == SocketRead::Ended;
                 if ended || ready.hangup || ready.process {
                     let mut exit = None;
-                    state = self.relock(state, || exit = self.exit(EXIT_PATIENCE));
+                    state = self.relock(state, || exit = self.exit(exit_patience));
                     state.peer_gone(exit);
                 }
             }
@@ -465,7 +487,9 @@ impl Shared {
             // Nobody looks at the socket at present. Nobody begins to, as the lock is kept: the bell that is read here
             // would be missed.
             let ready = self.socket.wait(self.pidfd(), Some(Duration::ZERO));
-            state = self.read_socket(state, ready);
+            state = self.read_socket(state, ready, Duration::ZERO);
+            // Its bell may be the one that was read.
+            state.wake_attendant();
         }
         let judged = state.judge(Instant::now());
         self.leave(state);

@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) waiters: Waiters,
     /// A task that attends to the socket while nobody leads.
     pub(crate) attendant: Option<Waker>,
+    /// The attendant has left the socket to a leader, and is to be woken when there is none.
+    pub(crate) attendant_held_off: bool,
     /// Somebody drains the ring: a leader. Nobody else takes frames meanwhile.
     pub(crate) leading: bool,
     /// Handlers that run on threads of this session.
@@ -65,6 +67,7 @@ impl State {
             machine,
             waiters: Waiters::default(),
             attendant: None,
+            attendant_held_off: false,
             leading: false,
             running: 0,
             strategy,
@@ -117,7 +120,10 @@ impl State {
                     frames += 1;
                 }
                 Ok(None) => break,
-                Err(fault) => self.machine.fault(fault.into()),
+                Err(fault) => {
+                    self.machine.fault(fault.into());
+                    frames += 1;
+                }
             }
         }
         if frames > 0 {
@@ -180,10 +186,8 @@ impl State {
     /// A thread has what it waited for, or goes to run a handler. Whether it led or was only woken to lead, the ring is
     /// not left alone while others wait.
     pub(crate) fn step_back(&mut self, leads: bool) {
-        if leads {
+        if leads || !self.leading {
             self.resign();
-        } else if !self.leading {
-            self.waiters.wake_leader(self.machine.wakes());
         }
     }
 
@@ -196,9 +200,18 @@ impl State {
         if self.running == 0 {
             self.link.set_pulse(Pulse::Dormant);
         }
-        if self.attendant.is_some() && self.machine.end().is_none() && self.arm() {
-            self.machine.wakes().extend(self.attendant.clone());
+        if self.attendant.is_some() && self.machine.end().is_none() {
+            // What a leader has taken from the ring, or left on the socket, is the attendant's now.
+            let left = std::mem::take(&mut self.attendant_held_off) || self.machine.has_arrived(0);
+            if self.arm() || left {
+                self.wake_attendant();
+            }
         }
+    }
+
+    /// The task is to look again.
+    pub(crate) fn wake_attendant(&mut self) {
+        self.machine.wakes().extend(self.attendant.clone());
     }
 
     /// Announces a sleep; says whether something has come already, so that there is none.
@@ -222,8 +235,12 @@ impl State {
         self.use_room()
     }
 
-    fn has_news(&mut self, interest: Interest) -> bool {
-        self.link.has_news(interest).unwrap_or_else(|fault| {
+    /// Whether something has come that a sleeper would miss: what it is to be woken for, or room that others wait for and
+    /// that was found, but not told, since the last pump.
+    pub(crate) fn has_news(&mut self, interest: Interest) -> bool {
+        let wanted = self.wants_room();
+        let news = self.link.has_news(interest).and_then(|came| Ok(came || wanted && self.link.room()? != self.room));
+        news.unwrap_or_else(|fault| {
             self.fault(fault);
             true
         })
@@ -234,6 +251,9 @@ impl State {
         let machine = &mut self.machine;
         let mut wakes = std::mem::take(machine.wakes());
         self.waiters.wake_server(&mut wakes, |below| machine.has_arrived(below));
+        if machine.has_arrived(0) {
+            wakes.extend(self.attendant.clone());
+        }
         *machine.wakes() = wakes;
     }
 

@@ -28,6 +28,7 @@ use crate::role::{PeerA, Role};
 use crate::session::{CallOptions, Session};
 use crate::shared::{Purpose, Shared, request};
 use crate::state::{SocketRead, State};
+use crate::status::{Code, Status};
 use crate::waiters::Waits;
 
 /// Calls of the peer that are run before other tasks have their turn.
@@ -303,6 +304,13 @@ enum Done {
     Gone,
 }
 
+impl Drop for Attendant {
+    /// With the runtime goes whoever would wake for the peer: it is told, rather than left to wait.
+    fn drop(&mut self) {
+        self.shared.close(&Status::new(Code::Unavailable, "the runtime that attended to the session has shut down"));
+    }
+}
+
 impl Attendant {
     async fn attend(self) {
         if let Done::Gone = poll_fn(|cx| self.poll(cx)).await {
@@ -336,6 +344,12 @@ impl Attendant {
                 self.shared.state().running -= 1;
                 continue;
             }
+            if state.leading {
+                // The leader sleeps on the socket: a bell that were read here would be lost to it.
+                state.attendant_held_off = true;
+                self.shared.leave(state);
+                return Poll::Pending;
+            }
             let next = self.poll_socket(cx, &mut state);
             let again = match next {
                 Poll::Ready(Some(done)) => {
@@ -343,7 +357,6 @@ impl Attendant {
                     return Poll::Ready(done);
                 }
                 Poll::Ready(None) => true,
-                Poll::Pending if state.leading => false,
                 Poll::Pending => {
                     state.calibrate();
                     if state.running == 0 {

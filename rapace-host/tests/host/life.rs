@@ -1,6 +1,6 @@
 //! Calls, crashes, restarts and shutdowns of real processes.
 
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -240,20 +240,23 @@ fn a_host_that_is_dropped_leaves_no_process() {
 
 #[test]
 fn an_observer_may_restart_what_has_crashed() {
-    let slot: Arc<OnceLock<PluginHandle>> = Arc::default();
+    let slot: Arc<Mutex<Option<PluginHandle>>> = Arc::default();
     let to_restart = Arc::clone(&slot);
     let observer = move |change: &StateChange| {
-        if let (PluginState::Crashed, Some(plugin)) = (change.to, to_restart.get()) {
+        let plugin = to_restart.lock().unwrap().clone();
+        if let (PluginState::Crashed, Some(plugin)) = (change.to, plugin) {
             plugin.restart().unwrap();
         }
     };
     let host = PluginHost::builder(config()).on_state(observer).build().unwrap();
     let plugin = host.load(spec("fails at the end")).unwrap();
-    slot.set(plugin.clone()).unwrap();
+    *slot.lock().unwrap() = Some(plugin.clone());
     plugin.call(EXIT, &[1], &CallOptions::new()).unwrap_err();
     echo_works(&plugin);
     // It crashes, and is restarted, within its shutdown.
     assert!(plugin.shutdown().is_some());
     echo_works(&plugin);
     assert_eq!(plugin.state(), PluginState::Running);
+    // The host has the observer, and with it the plugin, which has the host.
+    slot.lock().unwrap().take();
 }
