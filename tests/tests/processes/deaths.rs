@@ -156,9 +156,10 @@ fn a_plugin_ends_soon_after_its_host_was_killed() {
 
 #[test]
 fn a_spinning_session_goes_on_while_another_one_dies() {
-    let _both = both_cores();
-    let spinning = Plugin::start_with(waiting(WaitStrategy::Spin), &["serve", "wait=spin"], NoService);
     let dying = Plugin::start(&["serve"]);
+    let cores = both_cores();
+    let spinning = Plugin::start_with(waiting(WaitStrategy::Spin), &["serve", "wait=spin"], NoService);
+    cores.part();
     thread::scope(|scope| {
         let spinner = scope.spawn(|| {
             for round in 0..20_000u32 {

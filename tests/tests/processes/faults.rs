@@ -7,7 +7,7 @@ use rapace_tests::lie::Lie;
 use rapace_tests::method;
 use rapace_tests::pattern::words;
 
-use crate::support::{Plugin, config, eventually};
+use crate::support::{Plugin, config, eventually, sleeps, task_states};
 
 fn liar(faults: FaultPolicy) -> Plugin {
     Plugin::start_with(Config { faults, ..config() }, &["lie"], NoService)
@@ -16,7 +16,11 @@ fn liar(faults: FaultPolicy) -> Plugin {
 /// Lets the peer break a rule, and does all of what could bring that to light until the session has ended.
 #[track_caller]
 fn check_end(plugin: &Plugin, lie: Lie) {
-    let _ = plugin.try_call(method::LIE, &words(&[lie.number(), 1]));
+    // It lies while nobody here takes note.
+    eventually("the liar waits", || task_states(plugin.pid()) == ['S']);
+    let before = sleeps(plugin.pid());
+    let _call = plugin.start_call(method::LIE, &words(&[lie.number(), 1]));
+    eventually("the liar has lied", || sleeps(plugin.pid()) > before && task_states(plugin.pid()) == ['S']);
     let much = vec![0; 1 << 20];
     let soon = CallOptions::new().deadline(Duration::from_millis(50));
     eventually(&format!("the session ends by {lie:?}"), || {

@@ -1,26 +1,23 @@
 //! A session in which nothing happens costs nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use rapace_session::{Config, NoService, PeerState};
 use rapace_tests::method;
 
-use crate::support::{Plugin, config, eventually, task_state, tasks, waiting, while_serving};
+use crate::support::{Plugin, config, eventually, switches, task_state, tasks, waiting, while_serving};
 
 /// How long nothing may happen. The stretch of time is what is tested.
 const WINDOW: Duration = Duration::from_millis(300);
 
-/// How often a thread has been switched away from, whatever the reason.
-fn switches(task: &Path) -> u64 {
-    let status = std::fs::read_to_string(task.join("status")).unwrap();
-    let counts = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
-    counts.map(|(_, count)| count.trim().parse::<u64>().unwrap()).sum()
-}
-
-fn all_switches(tasks: &[PathBuf]) -> Vec<u64> {
-    tasks.iter().map(|task| switches(task)).collect()
+/// How often each thread has been switched away from, of its own will or not.
+fn all_switches(tasks: &[PathBuf]) -> Vec<[u64; 2]> {
+    tasks
+        .iter()
+        .map(|task| ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"].map(|name| switches(task, name)))
+        .collect()
 }
 
 /// After some calls, neither process has a thread that runs.

@@ -10,7 +10,7 @@ use rapace_tests::method;
 use rapace_tests::pattern::pattern;
 use rapace_tests::service::Service;
 
-use crate::support::{FEW_DESCRIPTORS, Plugin, both_cores, config, eventually, waiting, while_serving};
+use crate::support::{FEW_DESCRIPTORS, Plugin, config, eventually, waiting, while_serving};
 
 /// A peer that has stopped when it had nothing to do, and has said that it has taken all that was sent.
 #[track_caller]
@@ -156,7 +156,6 @@ fn a_full_table_of_calls_blocks_until_one_ends() {
 
 #[test]
 fn a_caller_waits_for_the_table_beside_a_thread_that_serves() {
-    let _both = both_cores();
     // The thread that serves drains the ring. Whoever waits for a place in the table must hear of one all the same,
     // though no room in the ring or the slots is news.
     for (host, plugin) in [(WaitStrategy::Park, "wait=park"), (WaitStrategy::Spin, "wait=spin")] {

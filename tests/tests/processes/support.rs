@@ -1,15 +1,16 @@
 //! Starting a peer, asking it, and being sure that it goes.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rapace_core::GeometryConfig;
 use rapace_core::socket::Socket;
 use rapace_session::{
@@ -121,10 +122,44 @@ impl Plugin {
     }
 }
 
-/// Held by a test whose peers keep two cores busy: no two of them at a time.
-pub(crate) fn both_cores() -> impl Sized {
-    static BOTH_CORES: Mutex<()> = Mutex::new(());
-    BOTH_CORES.lock()
+/// Held by a test whose peers spin: one such test at a time. What the thread starts at first is on one core, what it
+/// does from [`BothCores::part`] on is on another, if there is one. Two spinners on one core need a time slice for
+/// each message.
+pub(crate) struct BothCores {
+    all: CpuSet,
+    _alone: MutexGuard<'static, ()>,
+}
+
+pub(crate) fn both_cores() -> BothCores {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock();
+    let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let cores = BothCores { all, _alone: alone };
+    cores.keep_to(1);
+    cores
+}
+
+impl BothCores {
+    /// Leaves the core to what was started on it.
+    pub(crate) fn part(&self) {
+        self.keep_to(0);
+    }
+
+    fn keep_to(&self, index: usize) {
+        let mut cores = (0..CpuSet::count()).filter(|core| self.all.is_set(*core).unwrap());
+        if let Some(core) = cores.nth(index) {
+            let mut one = CpuSet::new();
+            one.set(core).unwrap();
+            sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+        }
+    }
+}
+
+impl Drop for BothCores {
+    fn drop(&mut self) {
+        // The thread may go on to run other tests.
+        sched_setaffinity(Pid::from_raw(0), &self.all).unwrap();
+    }
 }
 
 /// Runs `work` while another thread serves the session, which is closed behind it, whatever becomes of the work. The work
@@ -228,10 +263,23 @@ pub(crate) fn task_states(pid: Pid) -> Vec<char> {
 }
 
 /// The state of a thread.
-pub(crate) fn task_state(task: &std::path::Path) -> Option<char> {
+pub(crate) fn task_state(task: &Path) -> Option<char> {
     let stat = std::fs::read_to_string(task.join("stat")).ok()?;
     // The name of the program, in brackets, may hold anything.
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// How often the threads of a process have gone to sleep.
+pub(crate) fn sleeps(pid: Pid) -> u64 {
+    tasks(pid).iter().map(|task| switches(task, "voluntary_ctxt_switches:")).sum()
+}
+
+/// A count of context switches of a thread, by its name in proc_pid_status(5).
+pub(crate) fn switches(task: &Path, name: &str) -> u64 {
+    // The thread may have ended.
+    let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+    let count = status.lines().find_map(|line| line.strip_prefix(name));
+    count.map_or(0, |count| count.trim().parse().unwrap())
 }
 
 /// The directories of all threads of a process.

@@ -24,7 +24,6 @@ fn call_often(plugin: &Plugin, calls: u32) {
 
 #[test]
 fn every_wait_strategy_works_with_every_other() {
-    let _both = both_cores();
     let strategies = [
         (WaitStrategy::Park, "wait=park"),
         (WaitStrategy::Spin, "wait=spin"),
@@ -32,7 +31,9 @@ fn every_wait_strategy_works_with_every_other() {
     ];
     for (host, _) in strategies {
         for (_, plugin) in strategies {
+            let cores = both_cores();
             let plugin = Plugin::start_with(waiting(host), &["serve", plugin], NoService);
+            cores.part();
             call_often(&plugin, 1000);
             plugin.check_clean();
         }
@@ -70,9 +71,10 @@ fn a_call_with_slots_costs_no_more_bells() {
 
 #[test]
 fn peers_that_are_awake_make_no_system_calls() {
-    let _both = both_cores();
+    let cores = both_cores();
     const CALLS: u32 = 100_000;
     let plugin = Plugin::start_with(waiting(WaitStrategy::Spin), &["serve", "wait=spin"], NoService);
+    cores.part();
     call_often(&plugin, CALLS);
     for (side, snapshot) in [("here", plugin.snapshot()), ("there", plugin.peer_snapshot())] {
         let calls = snapshot.bells_sent + snapshot.sleeps;
@@ -82,7 +84,7 @@ fn peers_that_are_awake_make_no_system_calls() {
 
 #[test]
 fn the_kernel_counts_no_system_calls_of_a_busy_peer() {
-    let _both = both_cores();
+    let cores = both_cores();
     const CALLS: u32 = 20_000;
     if Command::new("strace").arg("-V").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "strace is missing, and this run is to be complete");
@@ -96,6 +98,7 @@ fn the_kernel_counts_no_system_calls_of_a_busy_peer() {
     strace.envs(traced.get_envs().filter_map(|(key, value)| Some((key, value?)))).stdout(std::process::Stdio::null());
     let (socket, child) = spawn(&mut strace);
     let plugin = Plugin::of(offer(socket, child, waiting(WaitStrategy::Spin), NoService).unwrap());
+    cores.part();
     call_often(&plugin, CALLS);
     assert_eq!(plugin.close_and_reap().code(), Some(0));
     let table = std::fs::read_to_string(&counts).unwrap();
@@ -108,12 +111,11 @@ fn the_kernel_counts_no_system_calls_of_a_busy_peer() {
 
 #[test]
 fn states_may_be_asked_for_beside_calls_that_sleep() {
-    let _both = both_cores();
     // Both look at the socket. A bell that one of them reads must not be lost to the other one, which sleeps for it:
     // such a call would last until the liveness timeout.
     let mut config = waiting(WaitStrategy::Park);
     config.timeouts.liveness = 10 * PATIENCE;
-    let plugin = Plugin::start_with(config, &["serve", "wait=spin"], NoService);
+    let plugin = Plugin::start_with(config, &["serve", "wait=park"], NoService);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -121,7 +123,7 @@ fn states_may_be_asked_for_beside_calls_that_sleep() {
                 plugin.peer_state();
             }
         });
-        let calls = scope.spawn(|| call_often(&plugin, 3000));
+        let calls = scope.spawn(|| call_often(&plugin, 2000));
         let outcome = calls.join();
         done.store(true, Ordering::Relaxed);
         outcome.unwrap();
