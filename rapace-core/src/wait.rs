@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+/// A sleep of at most so many budgets is short: each budget is a wake-up there and back.
+const SHORT_SLEEP: u32 = 4;
+
 /// What a waiter does until something comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,9 +65,11 @@ impl Spinner {
 
     /// Looking found nothing, and the waiter slept for `slept`.
     ///
-    /// A sleep that was shorter than the budget says that looking would have paid.
+    /// A short sleep says that looking would have paid: what was waited for came as soon as two peers can wake each
+    /// other. Without that, two that have once gone to sleep would keep each other asleep.
     pub fn slept(&mut self, slept: Duration) {
-        self.current = if slept <= self.full { self.full } else { (self.current / 2).max(self.full / SHORTEST) };
+        let short = slept <= self.full.saturating_mul(SHORT_SLEEP);
+        self.current = if short { self.full } else { (self.current / 2).max(self.full / SHORTEST) };
     }
 
     /// The budget was measured anew.
@@ -99,10 +104,10 @@ mod tests {
         let mut spinner = Spinner::new(WaitStrategy::Adaptive, Calibration { budget: FULL });
         assert_eq!(spinner.budget(), Some(FULL));
         for expected in [32, 16, 8, 4, 4] {
-            spinner.slept(Duration::from_millis(1));
+            spinner.slept(Duration::from_millis(10));
             assert_eq!(spinner.budget(), Some(Duration::from_micros(expected)));
         }
-        spinner.slept(Duration::from_micros(10));
+        spinner.slept(FULL * 4);
         assert_eq!(spinner.budget(), Some(FULL));
         spinner.slept(Duration::from_secs(1));
         spinner.paid();

@@ -183,8 +183,10 @@ impl IncomingCall {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.handle(self)));
         if let Err(payload) = outcome {
             tracing::error!("a handler panicked");
-            // What was thrown may panic in turn when it is dropped.
-            std::mem::forget(payload);
+            // What was thrown may throw in turn when it is dropped: that is forgotten, and only that, because a peer may
+            // be able to make a handler panic as often as it likes.
+            let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+            let _ = dropped.map_err(std::mem::forget);
         }
     }
 }

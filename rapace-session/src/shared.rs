@@ -347,7 +347,8 @@ impl Shared {
         // This strategy never sleeps: it looks at the socket now and then.
         if !came {
             state.link.beat();
-            state = self.look_at_socket(state, Some(Duration::ZERO));
+            let ready = self.socket.wait(self.pidfd(), Some(Duration::ZERO));
+            state = self.read_socket(state, ready, EXIT_PATIENCE);
         }
         (state, !came)
     }

@@ -1,6 +1,7 @@
 //! A host against a peer that lies: what it keeps, and what it says of it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rapace_core::channel::ChannelGeneration;
@@ -151,4 +152,30 @@ fn a_false_return_that_the_counters_meet_ends_the_session() {
     session.stats();
     let end = session.end().unwrap();
     assert!(matches!(&*end, SessionEnd::Fault(fault) if fault.rule() == "S7"), "{end}");
+}
+
+#[test]
+fn what_a_handler_throws_is_let_go() {
+    struct Thrown(Arc<()>, bool);
+    impl Drop for Thrown {
+        fn drop(&mut self) {
+            if self.1 {
+                std::panic::resume_unwind(Box::new(()));
+            }
+        }
+    }
+    let count = Arc::new(());
+    let thrown = Arc::clone(&count);
+    let (session, mut liar) = open(move |call| {
+        let throws_again = call.body() == [1];
+        std::panic::resume_unwind(Box::new(Thrown(Arc::clone(&thrown), throws_again)));
+    });
+    for (index, throws_again) in [(0, 0u8), (1, 1), (2, 0)] {
+        liar.send(header(Kind::Request, Side::B, index, ChannelGeneration::FIRST), &[throws_again]);
+        assert_eq!(session.serve_for(Duration::ZERO), None);
+        let (flags, _) = liar.take().unwrap();
+        assert_eq!(flags & 7, Kind::Error.raw());
+    }
+    // The handler's own, and this one.
+    assert_eq!(Arc::strong_count(&count), 2);
 }

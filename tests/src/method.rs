@@ -59,5 +59,8 @@ pub const HOST_STATE: u32 = 106;
 /// Of a lying peer: answers after it has broken the rule of word 0 as often as word 1 says.
 pub const LIE: u32 = 200;
 
+/// Of a lying peer: closes the socket, and ends the process a moment later, with the code of word 0.
+pub const HANG_UP: u32 = 201;
+
 /// No peer has it.
 pub const UNKNOWN: u32 = 999;

@@ -118,6 +118,18 @@ fn a_plugin_that_exits_is_told_with_its_code() {
 }
 
 #[test]
+fn an_exit_code_may_come_a_moment_later_than_the_end_of_the_socket() {
+    for wait in [WaitStrategy::Park, WaitStrategy::Adaptive, WaitStrategy::Spin] {
+        let plugin = Plugin::start_with(waiting(wait), &["lie"], NoService);
+        let error = plugin.try_call(method::HANG_UP, &words(&[42])).unwrap_err();
+        match error.session_end() {
+            Some(SessionEnd::PeerGone(Some(exit))) => assert_eq!(exit.code(), Some(42)),
+            _ => panic!("{wait:?}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn replies_that_were_sent_before_a_death_count() {
     const CALLS: u32 = 1000;
     let mut config = config();

@@ -1,5 +1,7 @@
 //! A plugin that breaks the rules of an open session, one at a time and when it is asked to.
 
+use std::thread;
+
 use rapace_core::ChannelId;
 use rapace_core::channel::{CHANNELS_MAX, ChannelGeneration};
 use rapace_core::descriptor::{BODY_WORDS, Flags, FrameHeader, Kind, Payload, Run, Verb, encode};
@@ -7,6 +9,7 @@ use rapace_core::layout::header;
 use rapace_core::side::Side;
 use rapace_tests::lie::Lie;
 use rapace_tests::method;
+use rapace_tests::service::REST;
 
 use crate::Failure;
 use crate::raw::{Raw, Received, answer_header, hello, split};
@@ -25,6 +28,12 @@ pub(crate) fn serve() -> Result<(), Failure> {
         }
         if request.kind != Kind::Request.raw() {
             continue;
+        }
+        if request.method == method::HANG_UP {
+            raw.fake.socket.shutdown();
+            // A process that ends in order may take as long.
+            thread::sleep(10 * REST);
+            std::process::exit(i32::try_from(request.inline[0]).unwrap_or(1));
         }
         if request.method == method::LIE {
             let [lie, count, _] = request.inline;
