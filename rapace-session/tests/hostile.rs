@@ -156,10 +156,13 @@ fn a_false_return_that_the_counters_meet_ends_the_session() {
 
 #[test]
 fn what_a_handler_throws_is_let_go() {
-    struct Thrown(Arc<()>, bool);
+    struct Thrown {
+        _counted: Arc<()>,
+        throws_again: bool,
+    }
     impl Drop for Thrown {
         fn drop(&mut self) {
-            if self.1 {
+            if self.throws_again {
                 std::panic::resume_unwind(Box::new(()));
             }
         }
@@ -168,7 +171,7 @@ fn what_a_handler_throws_is_let_go() {
     let thrown = Arc::clone(&count);
     let (session, mut liar) = open(move |call| {
         let throws_again = call.body() == [1];
-        std::panic::resume_unwind(Box::new(Thrown(Arc::clone(&thrown), throws_again)));
+        std::panic::resume_unwind(Box::new(Thrown { _counted: Arc::clone(&thrown), throws_again }));
     });
     for (index, throws_again) in [(0, 0u8), (1, 1), (2, 0)] {
         liar.send(header(Kind::Request, Side::B, index, ChannelGeneration::FIRST), &[throws_again]);
