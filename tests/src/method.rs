@@ -62,5 +62,8 @@ pub const LIE: u32 = 200;
 /// Of a lying peer: closes the socket, and ends the process a moment later, with the code of word 0.
 pub const HANG_UP: u32 = 201;
 
+/// Of the plugin alone, as a lifecycle call: answers with the same bytes.
+pub const INITIALIZE: u32 = 2000;
+
 /// No peer has it.
 pub const UNKNOWN: u32 = 999;

@@ -15,25 +15,41 @@ use crate::fields::{CONTROL, Fields, INLINE, ITEM, REQUEST, parity};
 use crate::lie::Lie;
 use crate::peer::Peer;
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 enum Op {
     Peer(PeerOp),
     Link(LinkOp),
     Lie(Lie),
 }
 
+impl<'a> Arbitrary<'a> for Op {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(match u.int_in_range(0..=15)? {
+            0..=5 => Self::Peer(u.arbitrary()?),
+            6..=14 => Self::Link(u.arbitrary()?),
+            _ => Self::Lie(u.arbitrary()?),
+        })
+    }
+}
+
 #[derive(Arbitrary, Debug)]
 enum PeerOp {
-    Send { kind: u8, channel: u8, bytes: u16 },
-    Take,
+    /// A frame, or some in a row: a power of two of them.
+    Send {
+        kind: u8,
+        channel: u8,
+        bytes: u16,
+        times: u8,
+    },
+    Take(u8),
     GiveBack(u8),
     Ring,
 }
 
 #[derive(Arbitrary, Debug)]
 enum LinkOp {
-    Send { class: u8, bytes: u16 },
-    Receive,
+    Send { class: u8, bytes: u16, times: u8 },
+    Receive(u8),
     Take(u8),
     Discard(u8),
     Flush,
@@ -110,19 +126,10 @@ impl Wire {
 
     fn peer_op(&mut self, op: PeerOp) {
         match op {
-            PeerOp::Send { kind, channel, bytes } => self.peer_sends(kind, channel, bytes),
-            PeerOp::Take => {
-                let Some(taken) = self.peer.take() else {
-                    assert!(self.to_peer.is_empty() || !self.honest(), "a frame did not arrive");
-                    return;
-                };
-                if self.honest() {
-                    let (header, body) = self.to_peer.pop_front().expect("nothing arrives that was not sent");
-                    assert_same_header(&taken.fields, &header);
-                    assert!(taken.body == body, "another payload arrived");
-                    self.at_peer.extend((!taken.fields.is_inline()).then(|| self.slots(body.len())));
-                }
+            PeerOp::Send { kind, channel, bytes, times } => {
+                (0..1 << (times % 5)).for_each(|_| self.peer_sends(kind, channel, bytes));
             }
+            PeerOp::Take(times) => (0..1 << (times % 5)).for_each(|_| self.peer_takes()),
             PeerOp::GiveBack(which) => {
                 if self.peer.give_back(which) && self.honest() {
                     let slots = self.at_peer.swap_remove(usize::from(which) % self.at_peer.len());
@@ -130,6 +137,19 @@ impl Wire {
                 }
             }
             PeerOp::Ring => self.peer.ring(),
+        }
+    }
+
+    fn peer_takes(&mut self) {
+        let Some(taken) = self.peer.take() else {
+            assert!(self.to_peer.is_empty() || !self.honest(), "a frame did not arrive");
+            return;
+        };
+        if self.honest() {
+            let (header, body) = self.to_peer.pop_front().expect("nothing arrives that was not sent");
+            assert_same_header(&taken.fields, &header);
+            assert!(taken.body == body, "another payload arrived");
+            self.at_peer.extend((!taken.fields.is_inline()).then(|| self.slots(body.len())));
         }
     }
 
@@ -149,8 +169,10 @@ impl Wire {
 
     fn link_op(&mut self, op: LinkOp) {
         match op {
-            LinkOp::Send { class, bytes } => self.link_sends(class, bytes.into()),
-            LinkOp::Receive => self.receive(),
+            LinkOp::Send { class, bytes, times } => {
+                (0..1 << (times % 5)).for_each(|_| self.link_sends(class, bytes.into()));
+            }
+            LinkOp::Receive(times) => (0..1 << (times % 5)).for_each(|_| self.receive()),
             LinkOp::Take(which) => {
                 let Some((payload, expected)) = self.pick(which) else { return };
                 let mut body = vec![0xEE];

@@ -40,7 +40,7 @@ fn geometry(choice: u8) -> Geometry {
         0 => (32 << 10, 64, 64),
         // The fewest descriptors, and the fewest slots.
         1 => (32 << 10, 16, 512),
-        2 => (128 << 10, 64, 2048),
+        2 => (64 << 10, 64, 1024),
         // A slot of another size than a power of two.
         _ => (64 << 10, 32, 192),
     };
@@ -51,5 +51,8 @@ fn geometry(choice: u8) -> Geometry {
 /// Bytes that tell how many they are.
 fn pattern(bytes: usize) -> Vec<u8> {
     let [low, high, ..] = bytes.to_le_bytes();
-    (0..=250u8).cycle().skip(usize::from(low ^ high)).take(bytes).collect()
+    let period: Vec<u8> = (0..=250).map(|at: u8| at ^ low ^ high).collect();
+    let mut pattern = period.repeat(bytes / period.len() + 1);
+    pattern.truncate(bytes);
+    pattern
 }

@@ -72,7 +72,7 @@ impl Peer {
 
     /// Sends a frame with this payload, if there is room for it now.
     pub(crate) fn send(&mut self, frame: Fields, payload: &[u8]) -> bool {
-        if self.published - self.fake.load(header::CONSUMED) >= self.geometry.ring_capacity().into() {
+        if self.published.saturating_sub(self.fake.load(header::CONSUMED)) >= self.geometry.ring_capacity().into() {
             return false;
         }
         if payload.len() <= 24 {
@@ -169,8 +169,10 @@ impl Peer {
     fn read(&self, slot: usize, fields: &Fields) -> Vec<u8> {
         let at = self.geometry.slots_offset() + slot * self.geometry.slot_bytes() as usize + fields.offset as usize;
         let length = fields.length as usize;
-        let words = (0..length.div_ceil(8)).map(|word| self.fake.load(at + 8 * word));
-        words.flat_map(u64::to_le_bytes).take(length).collect()
+        let mut bytes = Vec::with_capacity(length + 8);
+        (0..length.div_ceil(8)).for_each(|word| bytes.extend(self.fake.load(at + 8 * word).to_le_bytes()));
+        bytes.truncate(length);
+        bytes
     }
 
     /// Returns one of the link's runs that are here; says whether there was one.

@@ -1,4 +1,4 @@
-//! Descriptors by chance that are nearly right: each bound is met, missed by little, and missed by far.
+//! Descriptors by chance: sound ones, of which up to two things are then spoiled, mostly by little.
 
 use arbitrary::Arbitrary;
 use rapace_core::{Geometry, Side};
@@ -7,7 +7,7 @@ use crate::fields::{CONTROL, CREDIT, DEADLINE, END, ERROR, Fields, INLINE, METAD
 
 /// A number, from where bounds are.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub(crate) enum Near {
+enum Near {
     Low(u8),
     Below(u8),
     Above(u8),
@@ -16,7 +16,7 @@ pub(crate) enum Near {
 }
 
 impl Near {
-    pub(crate) fn to(self, bound: u32) -> u32 {
+    fn to(self, bound: u32) -> u32 {
         match self {
             Self::Low(by) => by.into(),
             Self::Below(by) => bound.saturating_sub(by.into()),
@@ -30,126 +30,121 @@ impl Near {
 /// A descriptor to be.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    /// Whether the header is put right, so that the rules behind it are reached.
-    tidy: bool,
     kind: u8,
     bits: u8,
     depth: u8,
-    reserved: Option<u32>,
-    channel: Channel,
-    method: Near,
+    method: u8,
+    index: u8,
+    generation: u8,
     place: Place,
-    length: Near,
-    credit: Option<u32>,
-    inline: [u64; 3],
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Channel {
-    Control,
-    /// Opened by the sender: few indices and generations, so that some are in flight.
-    OfSender(u8, u8),
-    OfReceiver(u8, u8),
-    Any(u32),
+    inline: u64,
+    spoils: [Option<Spoil>; 2],
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Place {
-    Inline,
-    /// Any slot, with the next generation.
-    Next {
-        slot: Near,
+    Inline(u8),
+    Slots {
+        slot: u8,
+        offset: u8,
+        length: u16,
+    },
+    /// All that is left behind the offset.
+    ToTheEnd {
+        slot: u8,
         offset: u8,
     },
-    Raw {
-        slot: Near,
-        generation: Near,
-        offset: Near,
-    },
+}
+
+/// What is no longer sound, or perhaps still is.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Spoil {
+    Flag(u8),
+    Kind(u8),
+    Depth(u8),
+    Channel(u32),
+    Parity,
+    ControlChannel,
+    Method(Near),
+    Credit(u8),
+    Inline,
+    Slot(Near),
+    Generation(i8),
+    AnyGeneration(Near),
+    Offset(Near),
+    Length(i8),
+    AnyLength(Near),
 }
 
 impl Shape {
     /// The descriptor, when `sender` sends it; `next` gives a fresh generation for a slot.
     pub(crate) fn fields(self, sender: Side, geometry: &Geometry, next: impl FnOnce(u32) -> u32) -> Fields {
-        let (slot, generation, offset) = match self.place {
-            Place::Inline => (INLINE, 0, 0),
-            Place::Next { slot, offset } => {
-                let slot = slot.to(geometry.slot_count());
-                (slot, next(slot), u32::from(offset) % 16 * 8)
-            }
-            Place::Raw { slot, generation, offset } => {
-                (slot.to(geometry.slot_count()), generation.to(1 << 31), offset.to(geometry.slot_bytes()))
-            }
-        };
-        let bound = if slot == INLINE { 24 } else { geometry.slot_bytes() };
-        let mut fields = Fields {
-            channel: self.channel.id(sender),
-            // Below what the harness's own calls use.
-            method: self.method.to(9) % 512,
-            slot,
-            generation,
-            offset,
-            length: self.length.to(bound),
-            flags: u32::from(self.kind & 7) | u32::from(self.bits & 15) << 3 | u32::from(self.depth) << 24,
-            credit: self.credit.unwrap_or(0),
-            inline: self.inline,
-        };
-        if self.tidy {
-            tidy(&mut fields, sender);
-        } else {
-            fields.flags |= self.reserved.unwrap_or(0);
+        let mut fields = self.header(sender);
+        self.place(&mut fields, geometry, next);
+        for spoil in self.spoils.into_iter().flatten() {
+            spoil.spoil(&mut fields, geometry);
         }
         fields
     }
-}
 
-impl Channel {
-    fn id(self, sender: Side) -> u32 {
-        let id = |opener, index: u8, generation: u8| {
-            u32::from(generation % 4) << 13 | u32::from(index % 6) << 1 | parity(opener)
+    fn header(self, sender: Side) -> Fields {
+        let kind = u32::from(self.kind) % 6;
+        let allowed = match kind {
+            REQUEST => MORE | DEADLINE | METADATA | CREDIT,
+            REPLY | ERROR => MORE | METADATA | CREDIT,
+            END => CREDIT,
+            _ => MORE | CREDIT,
         };
-        match self {
-            Self::Control => 0,
-            Self::OfSender(index, generation) => id(sender, index, generation),
-            Self::OfReceiver(index, generation) => id(sender.peer(), index, generation),
-            Self::Any(number) => number,
-        }
+        let opener = if kind == REQUEST { sender } else { sender.peer() };
+        // Few indices and generations, so that some are in flight.
+        let generation = (u32::from(self.generation) % 4).max(u32::from(self.index == 0));
+        let number = generation << 13 | (u32::from(self.index) % 6) << 1 | parity(opener);
+        let (channel, method) = match kind {
+            CONTROL => (0, 1 + u32::from(self.method) % 9),
+            REQUEST => (number, self.method.into()),
+            // The one method that a session's user calls, mostly.
+            _ => (number, u32::from(self.method).min(1)),
+        };
+        let bits = u32::from(self.bits) << 3 & allowed;
+        let depth = if kind == REQUEST { u32::from(self.depth).max(1) } else { 0 };
+        let credit = if bits & CREDIT != 0 { self.depth.into() } else { 0 };
+        Fields { credit, inline: [self.inline; 3], ..Fields::header(kind | bits | depth << 24, channel, method) }
+    }
+
+    fn place(self, fields: &mut Fields, geometry: &Geometry, next: impl FnOnce(u32) -> u32) {
+        let (slot_count, slot_bytes) = (geometry.slot_count(), geometry.slot_bytes());
+        let (slot, offset, length) = match self.place {
+            Place::Inline(length) => return fields.length = u32::from(length) % 25,
+            Place::Slots { slot, offset, length } => (slot, offset, Some(length)),
+            Place::ToTheEnd { slot, offset } => (slot, offset, None),
+        };
+        fields.slot = u32::from(slot) % slot_count;
+        fields.generation = next(fields.slot);
+        fields.offset = u32::from(offset) * 8 % slot_bytes;
+        let left = (slot_count - fields.slot) * slot_bytes - fields.offset;
+        fields.length = length.map_or(left, |length| 1 + u32::from(length) % (3 * slot_bytes).min(left));
     }
 }
 
-/// Puts right what D2, D3, D4 and D9 ask for.
-fn tidy(fields: &mut Fields, sender: Side) {
-    let kind = fields.kind() % 6;
-    let (allowed, depth) = match kind {
-        REQUEST => (MORE | DEADLINE | METADATA | CREDIT, fields.depth().max(1)),
-        REPLY | ERROR => (MORE | METADATA | CREDIT, 0),
-        END => (CREDIT, 0),
-        _ => (MORE | CREDIT, 0),
-    };
-    fields.flags = kind | fields.flags & allowed | depth << 24;
-    if !fields.has(CREDIT) {
-        fields.credit = 0;
-    }
-    let opener = match kind {
-        CONTROL => {
-            fields.channel = 0;
-            fields.method = 1 + fields.method % 9;
-            return;
+impl Spoil {
+    fn spoil(self, fields: &mut Fields, geometry: &Geometry) {
+        match self {
+            Self::Flag(bit) => fields.flags ^= 1 << (bit % 24),
+            Self::Kind(kind) => fields.flags = fields.flags & !7 | u32::from(kind) & 7,
+            Self::Depth(depth) => fields.flags = fields.flags & 0x00FF_FFFF | u32::from(depth % 3) << 24,
+            Self::Channel(channel) => fields.channel = channel,
+            Self::Parity => fields.channel ^= 1,
+            Self::ControlChannel => fields.channel = 0,
+            // Below those that the harness's own calls use.
+            Self::Method(method) => fields.method = method.to(10) % 512,
+            Self::Credit(credit) => fields.credit = credit.into(),
+            Self::Inline => fields.slot = INLINE,
+            Self::Slot(slot) => fields.slot = slot.to(geometry.slot_count()),
+            Self::Generation(by) => fields.generation = fields.generation.wrapping_add_signed(by.into()),
+            Self::AnyGeneration(generation) => fields.generation = generation.to(1 << 31),
+            Self::Offset(offset) => fields.offset = offset.to(geometry.slot_bytes()),
+            Self::Length(by) => fields.length = fields.length.wrapping_add_signed(by.into()),
+            Self::AnyLength(length) => fields.length = length.to(geometry.slot_bytes()),
         }
-        REQUEST => sender,
-        REPLY | ERROR => {
-            // The one method that a session's user calls here, mostly.
-            fields.method = fields.method.min(1);
-            sender.peer()
-        }
-        _ => {
-            fields.channel |= 1 << 13;
-            return;
-        }
-    };
-    if fields.channel == 0 && opener == Side::A {
-        fields.method = if fields.method.is_multiple_of(2) { 2000 } else { 2002 };
-    } else {
-        fields.channel = fields.channel & !1 | parity(opener) | u32::from(fields.channel == 0) << 13;
     }
 }

@@ -29,16 +29,37 @@ fn every_seed_passes() {
     }
 }
 
-/// A seed of the target with other bytes in some places, cut or made longer.
+#[derive(Clone, Debug)]
+enum Edit {
+    Bit(Index, u8),
+    Byte(Index, u8),
+    Splice(Index, usize, Vec<u8>),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        (any::<Index>(), 0..8u8).prop_map(|(at, bit)| Edit::Bit(at, bit)),
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Edit::Byte(at, byte)),
+        (any::<Index>(), 0..8usize, vec(any::<u8>(), 0..24)).prop_map(|(at, gone, new)| Edit::Splice(at, gone, new)),
+    ]
+}
+
+/// A seed of the target with a few changes.
 fn mutated(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let seeds: Vec<_> = seeds(target).into_iter().map(|(_, seed)| seed).collect();
-    let splices = vec((any::<Index>(), 0..8usize, vec(any::<u8>(), 0..24)), 0..6);
-    (any::<Index>(), splices).prop_map(move |(which, splices)| {
+    (any::<Index>(), vec(edit(), 0..5)).prop_map(move |(which, edits)| {
         let mut bytes = which.get(&seeds).clone();
-        for (at, gone, new) in splices {
-            let at = at.index(bytes.len() + 1);
-            let end = bytes.len().min(at + gone);
-            bytes.splice(at..end, new);
+        for edit in edits {
+            let count = bytes.len();
+            match edit {
+                Edit::Bit(at, bit) if count > 0 => bytes[at.index(count)] ^= 1 << bit,
+                Edit::Byte(at, byte) if count > 0 => bytes[at.index(count)] = byte,
+                Edit::Bit(..) | Edit::Byte(..) => {}
+                Edit::Splice(at, gone, new) => {
+                    let at = at.index(count + 1);
+                    bytes.splice(at..count.min(at + gone), new);
+                }
+            }
         }
         bytes
     })
@@ -57,9 +78,9 @@ macro_rules! properties {
 }
 
 properties! {
-    descriptors_are_judged_as_the_oracle_does: descriptor, 2000;
-    a_link_stands_any_peer: frames, 500;
-    greetings_are_taken_or_refused: hello, 2000;
-    registries_have_one_form_and_mirror_each_other: registry, 2000;
-    a_session_stands_any_peer: session, 500;
+    descriptors_are_judged_as_the_oracle_does: descriptor, 3000;
+    a_link_stands_any_peer: frames, 1000;
+    greetings_are_taken_or_refused: hello, 5000;
+    registries_have_one_form_and_mirror_each_other: registry, 5000;
+    a_session_stands_any_peer: session, 1000;
 }

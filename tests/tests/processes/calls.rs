@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use rapace_session::WaitStrategy;
+use rapace_session::{CallOptions, WaitStrategy};
 use rapace_tests::method;
 use rapace_tests::pattern::{pattern, word, words};
 use rapace_tests::service::Service;
@@ -53,6 +53,26 @@ fn many_threads_share_a_session_that_parks() {
     let service = Arc::new(Service::default());
     let plugin = Plugin::start_with(waiting(WaitStrategy::Park), &["serve", "wait=park"], service.router());
     check_both_ways(&plugin, 8, 100);
+}
+
+#[test]
+fn lifecycle_calls_take_turns_on_channel_0_beside_the_others() {
+    let plugin = serving(&["serve", "calls=1"]);
+    // The only other channel is taken meanwhile.
+    let held = plugin.start_call(method::HOLD, b"");
+    thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let plugin = &plugin;
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let body = vec![thread; 10 * round];
+                    let reply = plugin.call_lifecycle(method::INITIALIZE, &body, &CallOptions::new()).unwrap();
+                    assert!(reply.body == body[..]);
+                }
+            });
+        }
+    });
+    drop(held);
 }
 
 #[test]

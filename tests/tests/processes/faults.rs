@@ -7,7 +7,7 @@ use rapace_tests::lie::Lie;
 use rapace_tests::method;
 use rapace_tests::pattern::words;
 
-use crate::support::{Plugin, config, eventually, sleeps, task_states};
+use crate::support::{PATIENCE, Plugin, config, eventually, sleeps, task_states};
 
 fn liar(faults: FaultPolicy) -> Plugin {
     Plugin::start_with(Config { faults, ..config() }, &["lie"], NoService)
@@ -41,6 +41,8 @@ fn the_first_broken_rule_ends_the_session() {
         let plugin = liar(FaultPolicy::End);
         check_end(&plugin, lie);
         assert_eq!(plugin.snapshot().left_over(), 0);
+        // SPEC F1: the liar sees the end of the socket, and goes of its own accord.
+        assert_eq!(plugin.reap(PATIENCE).unwrap().code(), Some(0));
         assert_eq!(bystander.try_call(method::ECHO, b"unhurt").unwrap(), b"unhurt");
     }
     bystander.check_clean();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use rapace_core::Geometry;
 use rapace_session::{Features, Limits, NoService};
 use rapace_tests::{method, registries};
 
@@ -35,7 +36,9 @@ fn sessions_of_one_host_have_different_nonces() {
 
 #[test]
 fn the_smallest_geometries_are_enough_for_a_session() {
-    for geometry in [FEW_SLOTS, FEW_DESCRIPTORS] {
+    for (geometry, least) in [(FEW_SLOTS, (64, 16)), (FEW_DESCRIPTORS, (16, 32))] {
+        let layout = Geometry::new(geometry).unwrap();
+        assert_eq!((layout.ring_capacity(), layout.slot_count()), least);
         let mut config = config();
         config.geometry = geometry;
         let plugin = Plugin::start_with(config, &["serve"], NoService);

@@ -25,6 +25,7 @@ fn check_nesting(geometry: GeometryConfig) {
     const THREADS: u64 = 6;
     const ROUNDS: u64 = 15;
     let plugin = nesting(geometry);
+    assert_eq!(u64::from(plugin.peer().depth_max), DEPTH);
     let theirs = plugin.start_call(method::CALL_HOST, &words(&[THREADS, ROUNDS, method::NEST.into(), 100]));
     thread::scope(|scope| {
         for thread in 0..THREADS {

@@ -144,12 +144,12 @@ impl Theirs {
             lie.tell(&mut self.peer);
         }
         self.queue(Fields::header(CONTROL, 0, HELLO), &bytes, pieces);
-        self.flush();
+        while self.send_next() {}
         if let Some(lie) = between.filter(|_| may_lie) {
             lie.tell(&mut self.peer);
         }
         self.queue(Fields::header(CONTROL, 0, ACCEPT), &[], 1);
-        self.flush();
+        while self.send_next() {}
     }
 
     pub(super) fn play(&mut self, op: TheirOp) {
@@ -258,14 +258,13 @@ impl Theirs {
         }
     }
 
-    /// Sends what there is room for.
-    pub(super) fn flush(&mut self) {
-        while let Some((header, bytes)) = self.outbox.front() {
-            if !self.peer.send(*header, bytes) {
-                return;
-            }
+    /// Sends the next frame that waits, if there is one and room for it; says whether that was so.
+    pub(super) fn send_next(&mut self) -> bool {
+        let sent = self.outbox.front().is_some_and(|(header, bytes)| self.peer.send(*header, bytes));
+        if sent {
             self.outbox.pop_front();
         }
+        sent
     }
 
     /// Whether nothing is left to be done.

@@ -72,6 +72,10 @@ fn router(own: &Own) -> Router {
                 call.reply(b"");
             }),
         )
+        .method(method::INITIALIZE, |call: IncomingCall| {
+            let body = call.body().to_vec();
+            call.reply(&body);
+        })
         .method(method::LEAVE, with(leave))
         .method(
             method::CLOSE,
