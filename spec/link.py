@@ -39,11 +39,15 @@ def fence():
 class Message:
     """A message on its way in or out; one that the host calls or is called with is also that call."""
 
-    def __init__(self, kind, channel, method, flags=0, depth=0, data=b""):
+    def __init__(self, kind, channel, method, flags=0, depth=0, data=b"", credit=0):
         self.kind, self.channel, self.method, self.flags, self.depth = kind, channel, method, flags & ~MORE, depth
+        self.credit = credit  # In the descriptor; of a call of the host, what is left of it.
         self.data, self.sent = bytearray(data), 0  # On its way out.
         self.frames, self.kept, self.failed = 0, 0, None  # On its way in.
         self.state, self.final, self.result = "arriving", None, None  # A call.
+        # Its items: what the host may still send, what was taken since the last GRANT, the item that goes on.
+        self.items, self.allowed, self.taken, self.begun = deque(), 0, 0, None
+        self.ended, self.cancelled, self.broken, self.steps = False, False, None, None
 
 
 def take_offer(sock):
@@ -84,10 +88,10 @@ class Link:
             self.own[index] = struct.unpack_from("<Q", first_line(self.offer, b"B"), 8 * index)[0]
         slots = self.offer.slots
         self.returns_at = (4096 + 64 * self.offer.ring) // 8
-        # Sending: ring, slots, returns that were taken, and what waits for room: control, finals, requests.
+        # Sending: ring, slots, returns that were taken, and what waits for room: control, finals, requests, items.
         self.published = self.consumed = self.returns_taken = self.waiting = 0
         self.free, self.generations, self.out = bytearray(b"\1" * slots), [0] * slots, {}
-        self.outbox = {CONTROL: deque(), REPLY: deque(), REQUEST: deque()}
+        self.outbox = {CONTROL: deque(), REPLY: deque(), REQUEST: deque(), ITEM: deque()}
         # Receiving.
         self.taken = self.announced = self.returned = self.beats = 0
         self.held = Held(slots)
@@ -97,13 +101,13 @@ class Link:
 
     # ---- sending
 
-    def send(self, kind, channel, method, data=b"", flags=0, depth=0):
+    def send(self, kind, channel, method, data=b"", flags=0, depth=0, credit=0):
         queue = self.outbox[REPLY if kind == ERROR else kind]
-        queue.append(Message(kind, channel, method, flags, depth, data))
+        queue.append(Message(kind, channel, method, flags, depth, data, credit))
         self.waiting += len(data)
 
-    def control(self, verb, data=b""):
-        self.send(CONTROL, 0, verb, data)
+    def control(self, verb, data=b"", flags=0, credit=0):
+        self.send(CONTROL, 0, verb, data, flags, 0, credit)
 
     def flush(self):
         """Publishes what waits and finds room, then rings the host if it sleeps (W3, W4)."""
@@ -135,14 +139,14 @@ class Link:
 
     def publish(self, message, size):
         """Publishes the next `size` bytes of a message in one frame, if there is room (R4, R5, S1, S3)."""
-        ring, request = self.offer.ring, message.kind == REQUEST
-        reserve = {CONTROL: 0, REQUEST: ring // 8 + ring // 4}.get(message.kind, ring // 8)
+        ring, kept = self.offer.ring, {REQUEST: 1, ITEM: 2}.get(message.kind, 0)
+        reserve = {CONTROL: 0, REQUEST: ring // 8 + ring // 4, ITEM: ring // 2}.get(message.kind, ring // 8)
         if self.published - self.consumed + reserve >= ring and not self.room(reserve):
             return False
         data = message.data[message.sent:message.sent + size]
         slot, generation = INLINE, 0
         if size > 24:
-            need, first = -(-size // self.offer.slot), max(1, self.offer.slots // 8) if request else 0
+            need, first = -(-size // self.offer.slot), kept * max(1, self.offer.slots // 8)
             slot = self.free.find(b"\1" * need, first)
             if slot < 0:
                 self.room(reserve)
@@ -156,8 +160,8 @@ class Link:
             self.own_bytes[at:at + size] = data
         more = MORE if message.sent + size < len(message.data) else 0
         bits = message.kind | message.flags | more | message.depth << 24
-        body = struct.pack("<8I24s", message.channel, message.method, slot, generation, 0, size, bits, 0,
-                           data if slot == INLINE else b"")
+        body = struct.pack("<8I24s", message.channel, message.method, slot, generation, 0, size, bits,
+                           message.credit, data if slot == INLINE else b"")
         at = (4096 + 64 * (self.published % ring)) // 8
         for index, word in enumerate(struct.unpack("<7Q", body)):
             self.own[at + 1 + index] = word
@@ -236,8 +240,11 @@ class Link:
 
     def sleep(self):
         """Sleeps until the host rings, or for a while (W1, W2, W5)."""
+        before = self.published
         self.announce()
         self.flush()
+        if self.published != before:
+            return  # Whoever waited to send may go on.
         wants_room = any(self.outbox.values())
         self.epoch += 1
         self.own[SLEEP] = self.epoch << 2 | wants_room << 1 | 1

@@ -10,6 +10,9 @@ A host starts it (section 2) and calls its methods:
     3 prefixes   replies with the time left (u64, all ones for none) and the body, and with the metadata that came
     4 hold       does not answer until it is cancelled
     5 leave      body "go away": sends GO_AWAY and replies; body "close": sends CLOSE
+    6 count      sends as many items as the first u64 of the body says, as long as the second does, and replies "done"
+    7 sum        takes items, and replies with how many they were and how many bytes they had (u64 each)
+    8 echo items sends back each item that it takes, and replies with nothing
     2000, 2002   initialize and shutdown: reply with nothing
 """
 
@@ -25,7 +28,7 @@ from link import *
 
 # What this peer takes (section 14), in bytes, calls and levels.
 MESSAGE_MAX, METADATA_MAX, KEPT_MAX, WAITING_MAX, HELLO_MAX = 16 << 20, 16 << 10, 32 << 20, 64 << 20, 1 << 20
-CALLS_MAX, DEPTH_MAX, PONGS_MAX = 64, 8, 16
+CALLS_MAX, DEPTH_MAX, PONGS_MAX, WINDOW = 64, 8, 16, 64 << 10
 
 
 class Peer(Link):
@@ -34,6 +37,7 @@ class Peer(Link):
         self.hello, self.host, self.accepted, self.kept = bytearray(), None, False, 0
         self.served, self.arrived, self.calls, self.channel_generations = {}, deque(), {}, {}
         self.going_away = self.refused = False
+        self.streaming = []  # Calls of the host whose handlers take or send items.
 
     def handle(self, frame, payload):
         if self.host is None or not self.accepted:
@@ -45,7 +49,11 @@ class Peer(Link):
         elif frame.kind in (REPLY, ERROR):
             self.handle_final(frame, payload)
         else:
-            raise Fault("C12", f"kind {frame.kind} without streams")
+            self.handle_item(frame, payload)
+
+    def check_feature(self, what):
+        if not self.host["features"] & STREAMS:
+            raise Fault("C12", f"{what} without streams")
 
     def greet(self, frame, payload):
         """The exchange of hellos (X2)."""
@@ -79,19 +87,22 @@ class Peer(Link):
         if verb <= REFUSE:
             raise Fault("X2", f"verb {verb} in an open session")
         wrong = len(payload) != FIXED[verb] or frame.run if verb in FIXED else len(payload) > 1024
-        if wrong or frame.flags & MORE:
+        if wrong or frame.flags & MORE or (verb == GRANT) != bool(frame.flags & CREDIT):
             raise Fault("X1", f"verb {verb} of {len(payload)} bytes")
         if verb == PING and sum(message.method == PONG for message in self.outbox[CONTROL]) < PONGS_MAX:
             self.control(PONG, payload)
         elif verb == GRANT:
-            raise Fault("C12", "GRANT without streams")
+            self.check_feature("GRANT")
+            self.handle_grant(int.from_bytes(payload, "little"), frame.credit)
         elif verb == CANCEL:
             channel = int.from_bytes(payload, "little")
-            call = next((call for call in self.served.values() if call.channel == channel), None)
+            call = self.served_on(channel)
             if call and call.state != "running":  # C7, M4
                 if call in self.arrived:
                     self.arrived.remove(call)
                 self.finish(call, ERROR, status(CANCELLED, "cancelled"))
+            elif call:
+                call.cancelled = True
         elif verb == GO_AWAY:
             self.refused = True
         elif verb == CLOSE:
@@ -125,7 +136,16 @@ class Peer(Link):
             raise Failed(EXHAUSTED, f"M3: body of {len(body)} bytes, but {MESSAGE_MAX} are taken")
         return left, pairs, body
 
+    def served_on(self, channel):
+        return next((call for call in self.served.values() if call.channel == channel), None)
+
     def handle_request(self, frame, payload):
+        if frame.flags & (ITEMS | CREDIT):
+            self.check_feature("a request with items")
+            if frame.channel == 0:
+                raise Fault("C13", "a lifecycle call with items")
+            if frame.credit > CREDIT_MAX:
+                raise Fault("C15", f"credit of {frame.credit}")
         index, generation = frame.channel >> 1 & 0xFFF, frame.channel >> 13
         if frame.channel == 0:
             index = -1
@@ -136,7 +156,7 @@ class Peer(Link):
         call = self.served.get(index)
         if call and (call.channel != frame.channel or call.state != "arriving"):
             raise Fault("C1", f"channel {frame.channel}, but {call.channel} is in flight")
-        call = call or Message(REQUEST, frame.channel, frame.method, frame.flags, frame.depth)
+        call = call or Message(REQUEST, frame.channel, frame.method, frame.flags, frame.depth, credit=frame.credit)
         last = self.collect(call, frame, payload)
         self.served[index] = call
         if not last:
@@ -150,18 +170,136 @@ class Peer(Link):
             if self.going_away:
                 raise Failed(UNAVAILABLE, "X3: going away")
             self.arrived.append(call)
+            if call.flags & ITEMS:
+                self.grant(call, WINDOW)
         except Failed as failed:
             self.finish(call, ERROR, status(failed.code, str(failed)))
 
     def finish(self, call, kind, data, pairs=()):
         """Sends the final of a call of the host (C2)."""
-        self.kept -= call.kept
+        self.kept -= sum(message.kept for message in (call, call.begun, *call.items) if message)
         if self.waiting + len(data) > WAITING_MAX:
             kind, data, pairs = ERROR, status(EXHAUSTED, "too much waits for room"), ()
         metadata = b"".join(struct.pack("<H", len(part)) + part for pair in pairs for part in pair)
         prefix = struct.pack("<I", len(metadata)) + metadata if pairs else b""
         self.send(kind, call.channel, call.method, prefix + data, METADATA if pairs else 0)
         del self.served[-1 if call.channel == 0 else call.channel >> 1 & 0xFFF]
+
+    # ---- items
+
+    def grant(self, call, credit):
+        """Lets the host send items that cost so much more (C14)."""
+        call.allowed += credit
+        self.control(GRANT, struct.pack("<I", call.channel), CREDIT, credit)
+
+    def handle_grant(self, channel, credit):
+        call = self.served_on(channel) if channel & 1 else self.calls.get(channel)
+        if channel == 0 or call and not call.flags & CREDIT:
+            raise Fault("C13", f"GRANT for channel {channel}, which has no items of this side")
+        if call and call.credit + credit > CREDIT_MAX:
+            raise Fault("C15", f"credit of {call.credit + credit}")
+        if call:  # Else it has crossed the final.
+            call.credit += credit
+
+    def handle_item(self, frame, payload):
+        """An item or an end of the host."""
+        self.check_feature(f"kind {frame.kind}")
+        call = self.served_on(frame.channel)
+        if frame.channel & 1 and call is None:
+            return  # It has crossed the final (C13).
+        if call and frame.method != call.method:
+            raise Fault("C2", f"method {frame.method} in a call of method {call.method}")
+        if not call or not call.flags & ITEMS or call.state == "arriving" or call.ended and not call.cancelled:
+            raise Fault("C13", f"kind {frame.kind} on channel {frame.channel}")
+        if call.cancelled or call.broken:
+            return
+        if frame.kind == END:
+            if call.begun:
+                raise Fault("M2", f"an end within an item on channel {frame.channel}")
+            call.ended = True
+            return
+        if call.begun is None:
+            if call.allowed <= 0:
+                raise Fault("C14", f"an item on channel {frame.channel}, whose credit is {call.allowed}")
+            call.allowed -= ITEM_COST
+            call.begun = Message(ITEM, frame.channel, frame.method, frame.flags)
+        call.allowed -= len(payload)
+        if self.collect(call.begun, frame, payload):
+            item, call.begun = call.begun, None
+            if len(item.data) > MESSAGE_MAX:
+                item.failed = Failed(EXHAUSTED, f"M3: item of {len(item.data)} bytes")
+            call.broken = item.failed
+            if not call.broken:
+                call.items.append(item)
+            else:
+                self.kept -= item.kept
+
+    def next_item(self, call):
+        """Waits for the next item of the host; None at the end."""
+        while not (call.items or call.ended or call.broken or call.cancelled):
+            yield
+        if call.cancelled:
+            raise Failed(CANCELLED, "cancelled")
+        if call.items:
+            item = call.items.popleft()
+            self.kept -= item.kept
+            call.taken += ITEM_COST + len(item.data)
+            if call.taken >= WINDOW // 2 and not call.ended:
+                self.grant(call, call.taken)
+                call.taken = 0
+            return item.data
+        if call.broken:
+            raise call.broken
+        return None
+
+    def is_sending(self, call):
+        return any(item.channel == call.channel for item in self.outbox[ITEM])
+
+    def send_item(self, call, item):
+        """Waits until the host takes an item (C14), and there is room for those before it."""
+        while (call.credit <= 0 or self.is_sending(call)) and not call.cancelled:
+            yield
+        if call.cancelled:
+            raise Failed(CANCELLED, "cancelled")
+        call.credit -= ITEM_COST + len(item)
+        self.send(ITEM, call.channel, call.method, item)
+        self.flush()
+
+    def count(self, call):
+        if len(call.data) != 16:
+            raise Failed(INVALID, f"the body has {len(call.data)} bytes, but must have 16")
+        count, size = struct.unpack("<QQ", call.data)
+        for number in range(count):
+            yield from self.send_item(call, bytes([number & 255]) * size)
+        return b"done"
+
+    def sum(self, call):
+        count = size = 0
+        while (item := (yield from self.next_item(call))) is not None:
+            count, size = count + 1, size + len(item)
+        return struct.pack("<QQ", count, size)
+
+    def echo_items(self, call):
+        while (item := (yield from self.next_item(call))) is not None:
+            yield from self.send_item(call, item)
+        return b""
+
+    STREAMING = {6: (CREDIT, count), 7: (ITEMS, sum), 8: (ITEMS | CREDIT, echo_items)}
+
+    def stream(self, call):
+        """The handler of a call with items, which goes on whenever it can; see the top."""
+        flags, method = self.STREAMING[call.method]
+        try:
+            if call.flags & (ITEMS | CREDIT) != flags:
+                raise Failed(PRECONDITION, f"method {call.method} has other streams")
+            kind, data = REPLY, (yield from method(self, call))
+        except Failed as failed:
+            kind, data = ERROR, status(failed.code, str(failed))
+        while self.is_sending(call):
+            yield  # The items come before the final, also when nobody wants them (M2).
+        self.finish(call, kind, data)
+
+    # ---- calls of the host
 
     def call(self, method, body, depth):
         """Calls the host from a handler of this depth, serving deeper calls meanwhile (C6)."""
@@ -217,6 +355,9 @@ class Peer(Link):
         if call.method == 3:
             left = (1 << 64) - 1 if call.until is None else max(0, call.until - time.monotonic_ns())
             return self.finish(call, REPLY, struct.pack("<Q", left) + call.data, call.pairs)
+        if call.method in self.STREAMING:
+            call.steps = self.stream(call)
+            return self.streaming.append(call)
         if call.method == 5 and call.data == b"go away":
             self.going_away = True
             self.control(GO_AWAY, status(UNAVAILABLE, "the plugin leaves"))
@@ -231,21 +372,26 @@ class Peer(Link):
 
     def turn(self, below=0):
         """Handles what is there; runs one call that is deeper than `below` (C6), or sleeps if there was nothing."""
+        before = self.published
         came = self.pump()
+        for streaming in [streaming for streaming in self.streaming if streaming.depth > below]:
+            if next(streaming.steps, self) is self:
+                self.streaming.remove(streaming)
         call = next((call for call in self.arrived if call.depth > below), None)
         if call is not None:
             self.arrived.remove(call)
             self.run(call)
-            self.flush()
-        elif not came:
+        self.flush()
+        if not came and call is None and self.published == before:
             self.sleep()
 
     def serve(self):
         """The session, from the hello to its end."""
         until = time.monotonic() + START_SECONDS
         self.own[STATE] = ACTIVE
-        fields = [bytes([1, 0, 1, 0]), varint(MESSAGE_MAX), varint(METADATA_MAX), varint(CALLS_MAX), bytes([DEPTH_MAX])]
-        self.control(HELLO, b"".join(fields + [blob(b"peer.py"), blob(b"1.0"), blob(b"")]))
+        fields = [bytes([1, 0, 1, STREAMS]), varint(MESSAGE_MAX), varint(METADATA_MAX), varint(CALLS_MAX),
+                  bytes([DEPTH_MAX]), blob(b"peer.py"), blob(b"1.0"), blob(b"")]
+        self.control(HELLO, b"".join(fields))
         while True:
             self.turn()
             if not self.accepted and time.monotonic() > until:

@@ -8,11 +8,12 @@ from collections import namedtuple
 
 OFFER = 2
 CONTROL, REQUEST, REPLY, ERROR, ITEM, END = range(6)
-MORE, DEADLINE, METADATA, CREDIT = 8, 16, 32, 64
-ALLOWED = {CONTROL: MORE | CREDIT, REQUEST: MORE | DEADLINE | METADATA | CREDIT, REPLY: MORE | METADATA | CREDIT,
-           ERROR: MORE | METADATA | CREDIT, ITEM: MORE | CREDIT, END: CREDIT}
+MORE, DEADLINE, METADATA, CREDIT, ITEMS = 8, 16, 32, 64, 128
+ALLOWED = {CONTROL: MORE | CREDIT, REQUEST: MORE | DEADLINE | METADATA | CREDIT | ITEMS,
+           REPLY: MORE | METADATA, ERROR: MORE | METADATA, ITEM: MORE, END: 0}
 HELLO, ACCEPT, REFUSE, PING, PONG, GRANT, CANCEL, GO_AWAY, CLOSE = range(1, 10)
 FIXED = {PING: 8, PONG: 8, GRANT: 4, CANCEL: 4}
+STREAMS, ITEM_COST, CREDIT_MAX = 1, 64, (1 << 31) - 1
 INLINE = 0xFFFFFFFF
 CANCELLED, UNKNOWN, INVALID, EXCEEDED, DENIED, EXHAUSTED, PRECONDITION, UNIMPLEMENTED, UNAVAILABLE = \
     1, 2, 3, 4, 7, 8, 9, 12, 14
@@ -117,8 +118,8 @@ class Held:
 def parse_frame(descriptor, sender, offer, held):
     """The frame in a descriptor that `sender` ("A" or "B") published: rules D2 to D9."""
     channel, method, slot, generation, offset, length, bits, credit = struct.unpack_from("<8I", descriptor, 8)
-    kind, flags, depth = bits & 7, bits & 0x78, bits >> 24
-    if bits & 0x00FFFF80 or kind > END or flags & ~ALLOWED[kind] or (depth > 0) != (kind == REQUEST):
+    kind, flags, depth = bits & 7, bits & 0xF8, bits >> 24
+    if bits & 0x00FFFF00 or kind > END or flags & ~ALLOWED[kind] or (depth > 0) != (kind == REQUEST):
         raise Fault("D2", f"flags are {bits:#010x}")
     final, parity = kind in (REPLY, ERROR), sender == "A"
     if channel == 0:

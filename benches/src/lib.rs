@@ -1,6 +1,8 @@
 //! What the benchmarks between two processes share: the other process, and the physical limits that calls are compared
 //! with.
 
+pub mod typed;
+
 use std::hint::black_box;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
@@ -39,10 +41,16 @@ pub fn play_role() -> Result<bool, Error> {
         "cache-line" => bounce(&accept_segment(&socket)?),
         "eventfd" => bounce_eventfd(&socket)?,
         "socket" => while bounce_socket(&socket).is_ok() {},
-        other => serve(socket, strategy(other)?)?,
+        other => match other.strip_prefix(TYPED_ROLE) {
+            Some(wait) => typed::serve(socket, config(strategy(wait)?))?,
+            None => serve(socket, strategy(other)?)?,
+        },
     }
     Ok(true)
 }
+
+/// Before the strategy, in the role of a process with typed services.
+const TYPED_ROLE: &str = "typed-";
 
 fn strategy(name: &str) -> Result<WaitStrategy, Error> {
     Ok(match name {
@@ -99,8 +107,21 @@ fn spawn(role: &str) -> Result<(Socket, Process), Error> {
 ///
 /// When there is no process or no session.
 pub fn session(role: &str) -> Result<Session<PeerA>, Error> {
+    connect(role, role)
+}
+
+/// A session with a process that serves [`typed::Typed`]; both sides wait in this way.
+///
+/// # Errors
+///
+/// When there is no process or no session.
+pub fn typed_session(wait: &str) -> Result<Session<PeerA>, Error> {
+    connect(&format!("{TYPED_ROLE}{wait}"), wait)
+}
+
+fn connect(role: &str, wait: &str) -> Result<Session<PeerA>, Error> {
     let (socket, process) = spawn(role)?;
-    Ok(Handshake::<PeerA>::offer(socket, Some(process), config(strategy(role)?))?.finish(NoService)?)
+    Ok(Handshake::<PeerA>::offer(socket, Some(process), config(strategy(wait)?))?.finish(NoService)?)
 }
 
 /// One cache line that two processes bounce: the physical limit of any call.

@@ -1,30 +1,52 @@
-//! What the host and its plugins agree on: the methods, their types, and the registry that describes them.
+//! What the host and its plugins agree on: the methods and their types.
 //!
 //! With plugins in repositories of their own, this is the crate that they share with the host.
 
-use postcard_schema::Schema;
-use rapace::prelude::{Provider, Registry, Service, Version};
+use std::fmt;
+
+use rapace::prelude::*;
 use rapace::registry::BuildError;
-use rapace::{CallError, Code, IncomingCall, Reply, Status};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-/// Logger.log, of the host.
-pub(crate) const LOG: u32 = 1000;
-/// Storage.get, of the host.
-pub(crate) const STORAGE_GET: u32 = 1001;
-/// Storage.set, of the host.
-pub(crate) const STORAGE_SET: u32 = 1002;
-/// Events.subscribe, of the host; described, but not served yet.
-pub(crate) const EVENTS_SUBSCRIBE: u32 = 1003;
-/// The first call that a plugin gets.
-pub(crate) const INITIALIZE: u32 = 2000;
-/// The work of a plugin.
-pub(crate) const PROCESS: u32 = 2001;
-/// The last call that a plugin gets.
-pub(crate) const SHUTDOWN: u32 = 2002;
+/// What the host does for its plugins.
+#[rapace::service(name = "rapace.HostServices", version = "1.0", provider = "host")]
+pub(crate) trait HostServices {
+    /// Writes a line of the log.
+    #[method(id = 1000, name = "Logger.log")]
+    async fn log(&self, request: LogRequest);
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, Schema)]
+    /// A value that this plugin has stored.
+    #[method(id = 1001, name = "Storage.get")]
+    async fn get(&self, request: GetRequest) -> GetResponse;
+
+    /// Stores a value for this plugin.
+    #[method(id = 1002, name = "Storage.set")]
+    async fn set(&self, request: SetRequest) -> Result<(), StorageError>;
+
+    /// What happens from now on, until the host shuts down.
+    #[method(id = 1003, name = "Events.subscribe")]
+    fn subscribe(&self) -> impl Stream<Item = HostEvent>;
+}
+
+/// What a plugin does.
+#[rapace::service(name = "rapace.Plugin", version = "1.0", provider = "plugin")]
+pub(crate) trait PluginApi {
+    /// The first call that a plugin gets: it answers when it is ready.
+    #[method(id = 2000)]
+    async fn initialize(&self, config: PluginConfig);
+
+    /// The work of a plugin.
+    #[method(id = 2001)]
+    async fn process(&self, ctx: &Context, request: ProcessRequest) -> ProcessResponse;
+
+    /// The last call that a plugin gets.
+    #[method(id = 2002)]
+    async fn shutdown(&self);
+}
+
+#[rapace::message]
+#[derive(Copy)]
 pub(crate) enum LogLevel {
     Debug,
     Info,
@@ -32,35 +54,60 @@ pub(crate) enum LogLevel {
     Error,
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
+#[rapace::message]
 pub(crate) struct LogRequest {
     pub(crate) level: LogLevel,
     pub(crate) message: String,
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
+#[rapace::message]
 pub(crate) struct GetRequest {
     pub(crate) key: String,
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
+#[rapace::message]
 pub(crate) struct GetResponse {
     pub(crate) value: Option<Vec<u8>>,
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
+#[rapace::message]
 pub(crate) struct SetRequest {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
-pub(crate) struct HostEvent {
-    pub(crate) topic: String,
-    pub(crate) data: Vec<u8>,
+#[rapace::message]
+#[derive(Error)]
+pub(crate) enum StorageError {
+    #[error("the plugin would store {found} bytes, but may store {bound}")]
+    Full { found: u64, bound: u64 },
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
+#[rapace::message]
+pub(crate) enum HostEvent {
+    /// The first event: whatever happens behind it will follow.
+    Subscribed,
+    PluginLoaded {
+        plugin: String,
+    },
+    PluginUnloaded {
+        plugin: String,
+        crashed: bool,
+    },
+    ConfigUpdated {
+        plugin_id: u32,
+        /// As in [`PluginConfig`].
+        config_data: Vec<u8>,
+    },
+    /// The subscriber was too slow for so many events, which came before the next one.
+    Missed {
+        events: u64,
+    },
+    /// The last event.
+    Shutdown,
+}
+
+#[rapace::message]
 pub(crate) struct PluginConfig {
     pub(crate) plugin_id: u32,
     /// An [`AnalyticsConfig`] or a [`TransformConfig`].
@@ -78,58 +125,36 @@ pub(crate) struct TransformConfig {
     pub(crate) uppercase: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
+#[rapace::message]
 pub(crate) struct ProcessRequest {
     pub(crate) request_id: u64,
     pub(crate) operation: String,
     pub(crate) data: Vec<u8>,
 }
 
-#[derive(Debug, Serialize, Deserialize, Schema)]
+#[rapace::message]
 pub(crate) struct ProcessResponse {
     pub(crate) request_id: u64,
     pub(crate) success: bool,
+    /// What came out, or why nothing did.
     pub(crate) result: Vec<u8>,
 }
 
-/// All services of both sides. Each side sends it in its hello, and refuses a peer whose registry contradicts it.
+/// All services of both sides. Each side sends it in its hello; a method in which the other side differs is refused.
 pub(crate) fn registry() -> Result<Registry, BuildError> {
-    let host = Service::builder("rapace.HostServices", Version::new(1, 0), Provider::Host)
-        .unary::<LogRequest, ()>("Logger.log", LOG)
-        .unary::<GetRequest, GetResponse>("Storage.get", STORAGE_GET)
-        .unary::<SetRequest, ()>("Storage.set", STORAGE_SET)
-        .server_streaming::<(), HostEvent>("Events.subscribe", EVENTS_SUBSCRIBE);
-    let plugin = Service::builder("rapace.Plugin", Version::new(1, 0), Provider::Plugin)
-        .unary::<PluginConfig, ()>("initialize", INITIALIZE)
-        .unary::<ProcessRequest, ProcessResponse>("process", PROCESS)
-        .unary::<(), ()>("shutdown", SHUTDOWN);
-    Registry::builder().service(host).service(plugin).build()
+    Services::new().calls::<HostServicesClient>().calls::<PluginApiClient>().registry()
 }
 
-/// The bytes of a value.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Status> {
-    postcard::to_stdvec(value).map_err(|error| Status::new(Code::Internal, error.to_string()))
-}
-
-/// The value in some bytes.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Status> {
-    let error = |error| Status::new(Code::InvalidArgument, format!("{} bytes do not decode: {error}", bytes.len()));
-    postcard::from_bytes(bytes).map_err(error)
-}
-
-/// Answers a call with what `serve` makes of its argument.
-pub(crate) fn answer<A: DeserializeOwned, R: Serialize>(
-    call: IncomingCall,
-    serve: impl FnOnce(&IncomingCall, A) -> Result<R, Status>,
-) {
-    let result = decode(call.body()).and_then(|argument| serve(&call, argument)).and_then(|result| encode(&result));
-    match result {
-        Ok(body) => call.reply(&body),
-        Err(status) => call.fail(status),
+impl fmt::Display for HostEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscribed => f.write_str("subscribed"),
+            Self::PluginLoaded { plugin } => write!(f, "plugin {plugin} is loaded"),
+            Self::PluginUnloaded { plugin, crashed: false } => write!(f, "plugin {plugin} is unloaded"),
+            Self::PluginUnloaded { plugin, crashed: true } => write!(f, "plugin {plugin} has crashed"),
+            Self::ConfigUpdated { plugin_id, .. } => write!(f, "the configuration of plugin {plugin_id} has changed"),
+            Self::Missed { events } => write!(f, "{events} events were missed"),
+            Self::Shutdown => f.write_str("the host shuts down"),
+        }
     }
-}
-
-/// What came back from a call.
-pub(crate) fn result<R: DeserializeOwned>(reply: Result<Reply, CallError>) -> Result<R, CallError> {
-    decode(&reply?.body).map_err(CallError::Status)
 }

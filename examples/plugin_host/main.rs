@@ -5,10 +5,11 @@
 //! ```
 //!
 //! This one program is the host and, started again with `--plugin NAME`, each of its plugins, so that the example has
-//! nothing to install. A host with separate plugin programs differs in one line: `PluginSpec::new(name, path)` names the
-//! plugin's own program, whose `main` is what `plugins::run` does here. The contract is then a crate that both use.
+//! nothing to install. A host with separate plugin programs differs in one line: `PluginSpec::new(name, path)` names
+//! the plugin's own program, whose `main` is what `plugins::run` does here. The contract is then a crate that both use.
 
 mod contract;
+mod events;
 mod plugins;
 mod services;
 
@@ -25,12 +26,15 @@ use rapace::prelude::*;
 use serde::Serialize;
 
 use crate::contract::{
-    AnalyticsConfig, PROCESS, PluginConfig, ProcessRequest, ProcessResponse, TransformConfig, encode, registry, result,
+    AnalyticsConfig, HostEvent, PluginApiClient, PluginConfig, ProcessRequest, ProcessResponse, TransformConfig,
+    registry,
 };
-use crate::services::Services;
+use crate::services::HostState;
 
 /// Two halves of 2 MiB, with rings of 64 descriptors and slots of 4 KiB.
 const GEOMETRY: GeometryConfig = GeometryConfig { segment_bytes: 4 << 20, ring_capacity: 64, slot_bytes: 4096 };
+const ANALYTICS_ID: u32 = 1;
+const TRANSFORM_ID: u32 = 2;
 /// How long the example waits for what is sure to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -64,20 +68,24 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     println!("Service registry: {} bytes\n{registry}\n", registry.to_bytes().len());
     println!("[Host] This is process {}", std::process::id());
 
-    let services = Arc::new(Services::default());
-    let of_plugin = Arc::clone(&services);
+    let state = Arc::new(HostState::new());
+    let (of_plugin, observer) = (Arc::clone(&state), Arc::clone(&state));
     let config = Config { registry, geometry: GEOMETRY, ..Config::new("plugin_host", env!("CARGO_PKG_VERSION")) };
     let host = PluginHost::builder(config)
-        .services(move |plugin| of_plugin.of(plugin))
-        .on_state(print_state)
+        .services(move |plugin| of_plugin.services_of(plugin))
+        .on_state(move |change| note_state(change, &observer))
         .on_output(|line| println!("[Host/Output] [{}] {}: {}", line.plugin, line.stream, line.text))
         .build()?;
 
-    let analytics = load(&host, "analytics", 1, &AnalyticsConfig { window: 4 })?;
-    let transform = load(&host, "transform", 2, &TransformConfig { prefix: ">> ".to_owned(), uppercase: true })?;
+    let analytics = announced(&state, &["analytics"], loaded("analytics"), || {
+        load(&host, "analytics", ANALYTICS_ID, &AnalyticsConfig { window: 4 })
+    })?;
+    let transform = announced(&state, &["analytics", "transform"], loaded("transform"), || {
+        load(&host, "transform", TRANSFORM_ID, &TransformConfig { prefix: ">> ".to_owned(), uppercase: true })
+    })?;
 
     println!("\n=== Processing in both plugins at once ===");
-    let numbers = encode(&[3_u32, 10, 20, 30, 40])?;
+    let numbers = postcard::to_stdvec(&[3_u32, 10, 20, 30, 40])?;
     thread::scope(|scope| {
         let call = scope.spawn(|| process(&analytics, 1, "mean", &numbers));
         process(&transform, 2, "text", b"shared memory").and(call.join().unwrap_or_else(|panic| resume_unwind(panic)))
@@ -90,15 +98,22 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     }
 
     println!("\n=== Killing plugin: transform ===");
-    kill_in_a_call(&transform, &services)?;
+    let crash = HostEvent::PluginUnloaded { plugin: "transform".to_owned(), crashed: true };
+    announced(&state, &["analytics"], crash, || kill_in_a_call(&transform, &state))?;
     process(&analytics, 4, "mean", &numbers)?;
 
     println!("\n=== Restarting plugin: transform ===");
-    transform.restart()?;
+    announced(&state, &["analytics", "transform"], loaded("transform"), || Ok(transform.restart()?))?;
     print_session(&transform);
     process(&transform, 5, "text", b"as good as new")?;
 
+    println!("\n=== Changing a configuration: transform ===");
+    let config_data = postcard::to_stdvec(&TransformConfig { prefix: String::new(), uppercase: false })?;
+    publish(&state, &["analytics", "transform"], HostEvent::ConfigUpdated { plugin_id: TRANSFORM_ID, config_data })?;
+    process(&transform, 6, "text", b"as good as new")?;
+
     println!("\n=== Shutting down ===");
+    publish(&state, &["analytics", "transform"], HostEvent::Shutdown)?;
     for plugin in host.plugins() {
         println!("[Host] Shutting down plugin: {}", plugin.name());
         if let Some(report) = plugin.shutdown() {
@@ -117,11 +132,38 @@ fn load(
 ) -> Result<PluginHandle, Box<dyn Error>> {
     println!("\n=== Loading plugin: {name} ===");
     println!("[Host] Creating session for plugin: {name}");
-    let config = PluginConfig { plugin_id, config_data: encode(config)? };
+    let config = PluginConfig { plugin_id, config_data: postcard::to_stdvec(config)? };
     let spec = PluginSpec::new(name, std::env::current_exe()?).arg("--plugin").arg(name);
-    let plugin = host.load(spec.config_data(encode(&config)?))?;
+    let plugin = host.load(spec.config_data(postcard::to_stdvec(&config)?))?;
     print_session(&plugin);
     Ok(plugin)
+}
+
+fn loaded(plugin: &str) -> HostEvent {
+    HostEvent::PluginLoaded { plugin: plugin.to_owned() }
+}
+
+/// Does what makes an event, and waits until these plugins have logged it: the lines of the example have an order.
+fn announced<T>(
+    state: &HostState,
+    plugins: &[&str],
+    event: HostEvent,
+    act: impl FnOnce() -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    let line = format!("Event: {event}");
+    let awaited: Vec<_> = plugins.iter().map(|plugin| (plugin, state.logged(plugin, &line))).collect();
+    let done = act()?;
+    for (plugin, logged) in awaited {
+        logged.recv_timeout(PATIENCE).map_err(|_| format!("plugin {plugin} has not logged {line:?}"))?;
+    }
+    Ok(done)
+}
+
+fn publish(state: &HostState, plugins: &[&str], event: HostEvent) -> Result<(), Box<dyn Error>> {
+    announced(state, plugins, event.clone(), || {
+        state.events.publish(event);
+        Ok(())
+    })
 }
 
 fn process(plugin: &PluginHandle, request_id: u64, operation: &str, data: &[u8]) -> Result<(), CallError> {
@@ -133,13 +175,14 @@ fn process(plugin: &PluginHandle, request_id: u64, operation: &str, data: &[u8])
 
 fn call(plugin: &PluginHandle, request_id: u64, operation: &str, data: &[u8]) -> Result<ProcessResponse, CallError> {
     let request = ProcessRequest { request_id, operation: operation.to_owned(), data: data.to_owned() };
-    let body = encode(&request).map_err(CallError::Status)?;
-    result(plugin.call(PROCESS, &body, &CallOptions::new()))
+    PluginApiClient::new(plugin).blocking().process(request)
 }
 
 /// Calls a plugin, and kills it when it has begun to work on the call.
-fn kill_in_a_call(plugin: &PluginHandle, services: &Services) -> Result<(), Box<dyn Error>> {
-    let begun = services.logged(plugin.name(), "Slow operation started");
+fn kill_in_a_call(plugin: &PluginHandle, state: &HostState) -> Result<(), Box<dyn Error>> {
+    let begun = state.logged(plugin.name(), "Slow operation started");
+    // Kept until the call has failed, so that it fails with the end of the process and not with that of the session.
+    let session = plugin.session();
     let (begun, killed, (outcome, failed)) = thread::scope(|scope| {
         let caller = scope.spawn(|| (call(plugin, 3, "slow", b""), Instant::now()));
         let begun = begun.recv_timeout(PATIENCE);
@@ -147,6 +190,7 @@ fn kill_in_a_call(plugin: &PluginHandle, services: &Services) -> Result<(), Box<
         plugin.kill();
         (begun, killed, caller.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
+    drop(session);
     begun.map_err(|_| "the slow operation did not begin")?;
     let Err(error) = outcome else { return Err("a killed plugin has answered".into()) };
     let time = failed.saturating_duration_since(killed);
@@ -157,11 +201,19 @@ fn kill_in_a_call(plugin: &PluginHandle, services: &Services) -> Result<(), Box<
     Ok(())
 }
 
-fn print_state(change: &StateChange) {
+/// Prints a change, and tells the plugins of those that concern them.
+fn note_state(change: &StateChange, state: &HostState) {
     if change.to == PluginState::Initializing {
         println!("[Host] Initializing plugin: {}", change.plugin);
     }
     println!("[Host] Plugin {} state: {change}", change.plugin);
+    let plugin = change.plugin.to_string();
+    match change.to {
+        PluginState::Running => state.events.publish(HostEvent::PluginLoaded { plugin }),
+        PluginState::Stopped => state.events.publish(HostEvent::PluginUnloaded { plugin, crashed: false }),
+        PluginState::Crashed => state.events.publish(HostEvent::PluginUnloaded { plugin, crashed: true }),
+        _ => {}
+    }
 }
 
 fn print_session(plugin: &PluginHandle) {

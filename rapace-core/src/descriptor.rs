@@ -74,10 +74,10 @@ impl Kind {
     fn allowed(self) -> Flags {
         match self {
             Self::Control => Flags::MORE.with(Flags::CREDIT),
-            Self::Request => Flags::MORE.with(Flags::DEADLINE).with(Flags::METADATA).with(Flags::CREDIT),
-            Self::Reply | Self::Error => Flags::MORE.with(Flags::METADATA).with(Flags::CREDIT),
-            Self::Item => Flags::MORE.with(Flags::CREDIT),
-            Self::End => Flags::CREDIT,
+            Self::Request => Flags::ALL,
+            Self::Reply | Self::Error => Flags::MORE.with(Flags::METADATA),
+            Self::Item => Flags::MORE,
+            Self::End => Flags::NONE,
         }
     }
 }
@@ -102,8 +102,10 @@ impl Flags {
     pub const METADATA: Self = Self(1 << 5);
     /// The credit counts.
     pub const CREDIT: Self = Self(1 << 6);
+    /// Items of the caller follow on the channel, until its end.
+    pub const ITEMS: Self = Self(1 << 7);
 
-    const ALL: Self = Self(0b1111 << 3);
+    const ALL: Self = Self(0b1_1111 << 3);
 
     /// These flags and `other`.
     #[must_use]
@@ -120,6 +122,11 @@ impl Flags {
     /// The bits.
     pub const fn raw(self) -> u32 {
         self.0
+    }
+
+    /// Whether any of `other` is set.
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether all of `other` is set.
@@ -468,7 +475,7 @@ mod tests {
     fn d2_flags_and_depth_belong_to_their_kind() {
         let empty = Payload::Inline([0; INLINE_BYTES], 0);
         let words = encode(&request(), &empty);
-        for bit in 7..24 {
+        for bit in 8..24 {
             let mut bad = words;
             bad[3] |= 1 << bit;
             assert!(matches!(check(bad, Side::A), Err(PeerFault::UnknownFlags { .. })));
@@ -483,6 +490,22 @@ mod tests {
         assert_eq!(broken(FrameHeader { depth: 1, ..reply }, empty, Side::B), "D2");
         assert_eq!(broken(FrameHeader { flags: Flags::DEADLINE, ..reply }, empty, Side::B), "D2");
         assert!(check(encode(&FrameHeader { flags: Flags::METADATA, ..reply }, &empty), Side::B).is_ok());
+    }
+
+    #[test]
+    fn d2_credit_and_items_belong_to_requests() {
+        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        let both = Flags::CREDIT.with(Flags::ITEMS);
+        let opening = FrameHeader { flags: both, credit: 64, ..request() };
+        assert_eq!(check(encode(&opening, &empty), Side::A).unwrap().header, opening);
+        for kind in [Kind::Reply, Kind::Error, Kind::Item, Kind::End] {
+            for flags in [Flags::CREDIT, Flags::ITEMS] {
+                assert_eq!(broken(FrameHeader { kind, flags, depth: 0, ..request() }, empty, Side::B), "D2");
+            }
+        }
+        let grant = FrameHeader { flags: Flags::CREDIT, credit: 64, ..FrameHeader::control(Verb::Grant) };
+        assert_eq!(check(encode(&grant, &empty), Side::A).unwrap().header, grant);
+        assert_eq!(broken(FrameHeader { flags: both, ..grant }, empty, Side::A), "D2");
     }
 
     #[test]

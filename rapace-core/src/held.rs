@@ -10,12 +10,23 @@ pub struct HeldSlots {
     held: Bitmap,
     generations: Vec<u32>,
     runs: u32,
+    slots: u32,
+    /// Those that are held for as long as somebody reads them in place.
+    pinned: Bitmap,
+    pinned_runs: u32,
 }
 
 impl HeldSlots {
     /// Nothing held, of `slot_count` slots.
     pub fn new(slot_count: u32) -> Self {
-        Self { held: Bitmap::zeros(slot_count), generations: vec![0; slot_count as usize], runs: 0 }
+        Self {
+            held: Bitmap::zeros(slot_count),
+            generations: vec![0; slot_count as usize],
+            runs: 0,
+            slots: 0,
+            pinned: Bitmap::zeros(slot_count),
+            pinned_runs: 0,
+        }
     }
 
     /// Takes hold of a run that lies within the half.
@@ -34,19 +45,55 @@ impl HeldSlots {
         self.generations[run.slot as usize] = run.generation;
         self.held.set(run.slot, run.slots);
         self.runs += 1;
+        self.slots += run.slots;
         Ok(())
     }
 
     /// Lets go of a run that was accepted.
+    ///
+    /// # Panics
+    ///
+    /// When it is pinned.
     pub fn release(&mut self, run: &Run) {
         debug_assert_eq!(self.held.first_clear(run.slot, run.slots), None, "released a run that was not held: {run:?}");
+        assert!(!self.meets_pinned(run), "released a run that is read in place: {run:?}");
         self.held.clear(run.slot, run.slots);
         self.runs -= 1;
+        self.slots -= run.slots;
+    }
+
+    /// Keeps a run from being released until it is unpinned.
+    ///
+    /// # Panics
+    ///
+    /// When it is not held, or is pinned already.
+    pub fn pin(&mut self, run: &Run) {
+        let is_held = self.generations[run.slot as usize] == run.generation
+            && self.held.first_clear(run.slot, run.slots).is_none();
+        assert!(is_held, "reads a run in place that is not held: {run:?}");
+        assert!(!self.meets_pinned(run), "reads a run in place twice: {run:?}");
+        self.pinned.set(run.slot, run.slots);
+        self.pinned_runs += 1;
+    }
+
+    /// Ends a pin.
+    pub fn unpin(&mut self, run: &Run) {
+        self.pinned.clear(run.slot, run.slots);
+        self.pinned_runs -= 1;
     }
 
     /// Runs that are held.
     pub fn runs(&self) -> u32 {
         self.runs
+    }
+
+    /// Slots that are held.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    fn meets_pinned(&self, run: &Run) -> bool {
+        self.pinned_runs > 0 && self.pinned.first_set(run.slot, run.slots).is_some()
     }
 }
 
@@ -69,7 +116,50 @@ mod tests {
         }
         held.accept(&run(59, 1, 1)).unwrap();
         held.accept(&run(68, 60, 1)).unwrap();
-        assert_eq!(held.runs(), 3);
+        assert_eq!((held.runs(), held.slots()), (3, 69));
+        held.release(&run(60, 8, 1));
+        assert_eq!((held.runs(), held.slots()), (2, 61));
+    }
+
+    #[test]
+    fn a_pinned_run_is_released_behind_its_pin() {
+        let mut held = HeldSlots::new(128);
+        let (pinned, other) = (run(60, 8, 1), run(68, 2, 1));
+        held.accept(&pinned).unwrap();
+        held.accept(&other).unwrap();
+        held.pin(&pinned);
+        held.release(&other);
+        held.unpin(&pinned);
+        held.release(&pinned);
+        assert_eq!((held.runs(), held.slots()), (0, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "released a run that is read in place")]
+    fn a_pinned_run_is_not_released() {
+        let mut held = HeldSlots::new(128);
+        held.accept(&run(60, 8, 1)).unwrap();
+        held.pin(&run(60, 8, 1));
+        held.release(&run(60, 8, 1));
+    }
+
+    #[test]
+    fn only_a_held_run_is_pinned_and_once() {
+        let check = |pinned: Run, message: &str| {
+            let result = std::panic::catch_unwind(|| {
+                let mut held = HeldSlots::new(128);
+                held.accept(&run(60, 8, 2)).unwrap();
+                held.accept(&run(10, 2, 1)).unwrap();
+                held.pin(&run(10, 2, 1));
+                held.pin(&pinned);
+            });
+            let text = *result.unwrap_err().downcast::<String>().unwrap();
+            assert!(text.starts_with(message), "{text}");
+        };
+        for other in [run(60, 9, 2), run(59, 2, 0), run(60, 8, 1), run(0, 1, 0)] {
+            check(other, "reads a run in place that is not held");
+        }
+        check(run(10, 2, 1), "reads a run in place twice");
     }
 
     #[test]

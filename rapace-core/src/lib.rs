@@ -5,7 +5,8 @@
 //! are allegations until [`descriptor::AllegedDescriptor::check`] and its like have checked a private copy, and what
 //! breaks a rule of SPEC.md is a [`PeerFault`], never a panic and never an empty ring.
 //!
-//! [`Link`] is what a session is built on; the modules stand in the order of a frame's path.
+//! [`Link`] is what a session is built on; the modules stand in the order of a frame's path. A large payload can be built
+//! where it is sent from ([`link::Loan`]), and one of a peer that is trusted read where it lies ([`link::PayloadView`]).
 //!
 //! ```text
 //!   Link::try_send --> slots --> descriptor --> ring ==> sleep word, socket ==> ring --> descriptor --> Link::receive
@@ -36,6 +37,8 @@ pub mod ring;
 pub mod sleep;
 pub mod slots;
 
+#[cfg(not(loom))]
+mod lent;
 #[cfg(not(loom))]
 pub mod memory;
 #[cfg(not(loom))]

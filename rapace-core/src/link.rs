@@ -12,15 +12,23 @@ use crate::descriptor::{AllegedDescriptor, Frame, FrameHeader, INLINE_BYTES, Pay
 use crate::fault::PeerFault;
 use crate::held::HeldSlots;
 use crate::layout::{Geometry, header};
-use crate::memory::{OwnHalf, PeerHalf};
-use crate::returns::{NextReturn, ReturnReader, ReturnWriter};
-use crate::ring::{Consumer, NextEntry, Producer};
+use crate::memory::{OwnHalf, PeerHalf, Trust};
+use crate::returns::{ReturnReader, ReturnWriter};
+use crate::ring::{Consumer, Producer};
 use crate::segment::{IDENTITY_WORDS, Segment, identity};
 use crate::side::Side;
 use crate::sleep::{Bell, Interest, News, Sleeper};
-use crate::slots::{Class, SlotPool};
+use crate::slots::{Class, OwnRun, SlotPool};
 use crate::socket::{Refusal, Ring, Socket};
 use crate::sync::{Ordering, fence};
+
+mod loan;
+mod view;
+mod watch;
+
+pub use loan::Loan;
+pub use view::PayloadView;
+pub use watch::{PeerView, Watch};
 
 /// Datagrams that are read from the socket in one go.
 const BELLS_PER_DRAIN: usize = 64;
@@ -124,6 +132,8 @@ pub struct Link {
     peer_heartbeat: u64,
     pulse: Pulse,
     identified: bool,
+    /// Whether payloads of the peer may be read in place.
+    trust: Option<Trust>,
     stats: LinkStats,
 }
 
@@ -152,6 +162,7 @@ impl Link {
             peer_heartbeat: 0,
             pulse: Pulse::Starting,
             identified: false,
+            trust: None,
             stats: LinkStats::default(),
         }
     }
@@ -185,7 +196,7 @@ impl Link {
     pub fn chunk_bytes(&self, class: Class) -> usize {
         let slots = match class {
             // Two at a time, so that one is written while the other is read.
-            Class::Request => self.pool.run_slots_max(class) / 2,
+            Class::Item | Class::Request => self.pool.run_slots_max(class) / 2,
             Class::Reply | Class::Control => self.pool.reserve(),
         };
         slots as usize * self.geometry.slot_bytes() as usize
@@ -206,32 +217,58 @@ impl Link {
         }
         let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
         let payload = if bytes <= INLINE_BYTES { inline(parts) } else { self.place_in_slots(class, parts, bytes)? };
-        let ring = self.own.words(self.geometry.ring_offset(), self.geometry.ring_words());
-        self.producer.publish(ring, &encode(header, &payload));
-        self.news.frames = true;
-        self.stats.frames_sent += 1;
+        self.publish(header, &payload);
         Ok(())
     }
 
+    /// Publishes a frame for which there is room, and whose payload is in place.
+    fn publish(&mut self, header: &FrameHeader, payload: &Payload) {
+        let ring = self.own.words(self.geometry.ring_offset(), self.geometry.ring_words());
+        self.producer.publish(ring, &encode(header, payload));
+        self.news.frames = true;
+        self.stats.frames_sent += 1;
+    }
+
     fn place_in_slots(&mut self, class: Class, parts: &[&[u8]], bytes: usize) -> Result<Payload, SendRefusal> {
-        let payload_bytes = u32::try_from(bytes).map_err(|_| SendRefusal::TooLarge)?;
-        if bytes > self.frame_bytes_max(class) {
-            return Err(SendRefusal::TooLarge);
-        }
-        let slots = u32::try_from(self.geometry.run_slots(0, payload_bytes)).map_err(|_| SendRefusal::TooLarge)?;
-        let run = match self.pool.allocate(slots, class) {
-            Some(run) => run,
-            None => {
-                self.reclaim()?;
-                self.pool.allocate(slots, class).ok_or(SendRefusal::SlotsExhausted)?
-            }
-        };
+        let run = self.allocate(class, bytes)?;
         let mut at = self.slot_offset(run.slot);
         for part in parts {
             self.own.write(at, part);
             at += part.len();
         }
-        Ok(Payload::Slots(Run { slot: run.slot, generation: run.generation, offset: 0, payload_bytes, slots }))
+        Ok(self.hand_over(run, 0, bytes))
+    }
+
+    /// Takes slots for `bytes` bytes, after taking back what the peer has returned if need be.
+    fn allocate(&mut self, class: Class, bytes: usize) -> Result<OwnRun, SendRefusal> {
+        if bytes > self.frame_bytes_max(class) {
+            return Err(SendRefusal::TooLarge);
+        }
+        let slots = self.slots_of(bytes);
+        match self.pool.allocate(slots, class) {
+            Some(run) => Ok(run),
+            None => {
+                self.reclaim()?;
+                self.pool.allocate(slots, class).ok_or(SendRefusal::SlotsExhausted)
+            }
+        }
+    }
+
+    /// Leaves the slots of a payload within a run to the peer, and frees those behind it.
+    fn hand_over(&mut self, run: OwnRun, offset: usize, bytes: usize) -> Payload {
+        let slots = self.slots_of(offset + bytes);
+        #[expect(clippy::cast_possible_truncation, reason = "both lie within a half, which has at most 2^30 bytes")]
+        let (offset, payload_bytes) = (offset as u32, bytes as u32);
+        let payload = Run { slot: run.slot, generation: run.generation, offset, payload_bytes, slots };
+        self.pool.hand_over(run, slots);
+        Payload::Slots(payload)
+    }
+
+    /// Slots that so many bytes of a half take.
+    fn slots_of(&self, bytes: usize) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "a half has fewer than 2^24 slots")]
+        let slots = bytes.div_ceil(self.geometry.slot_bytes() as usize) as u32;
+        slots
     }
 
     /// Takes back the slots that the peer has returned; says whether there were any.
@@ -344,40 +381,6 @@ impl Link {
         self.sleeper.is_armed()
     }
 
-    /// A look at what would end a wait, to be taken without this link.
-    ///
-    /// With [`Interest::FramesAndRoom`] it takes in what room there is now: room that came since the last attempt to send
-    /// is news at once.
-    ///
-    /// # Errors
-    ///
-    /// A fault in what the peer says about its progress.
-    pub fn watch(&mut self, interest: Interest) -> Result<Watch, PeerFault> {
-        let mut watch = Watch { next: self.consumer.next(), room: None, came: false };
-        if interest == Interest::FramesAndRoom {
-            let progress = self.producer.refresh(self.peer.words(header::CONSUMED, 1))?;
-            watch.came = self.reclaim()? | progress;
-            watch.room =
-                Some(RoomMark { consumed: self.producer.consumed_seen(), next_return: self.return_reader.next() });
-        }
-        Ok(watch)
-    }
-
-    /// The peer's half, for [`Watch::came`].
-    pub fn view(&self) -> PeerView {
-        PeerView { peer: Arc::clone(&self.peer), geometry: self.geometry }
-    }
-
-    /// Whether a watch that is taken now sees something at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`Link::watch`].
-    pub fn has_news(&mut self, interest: Interest) -> Result<bool, PeerFault> {
-        let watch = self.watch(interest)?;
-        Ok(watch.came(&self.view()))
-    }
-
     /// Bells sent so far, and the peer's count of progress before the last of them.
     pub fn bells_sent(&self) -> (u64, u64) {
         (self.stats.bells_sent, self.peer_heartbeat)
@@ -450,6 +453,11 @@ impl Link {
         self.held.runs()
     }
 
+    /// The peer's slots that this side holds, in those runs.
+    pub fn held_slots(&self) -> u32 {
+        self.held.slots()
+    }
+
     fn slot_offset(&self, slot: u32) -> usize {
         self.geometry.slots_offset() + slot as usize * self.geometry.slot_bytes() as usize
     }
@@ -458,6 +466,7 @@ impl Link {
     fn ring_reserve(&self, class: Class) -> u32 {
         let capacity = self.geometry.ring_capacity();
         match class {
+            Class::Item => capacity / 2,
             Class::Request => capacity / 8 + capacity / 4,
             Class::Reply => capacity / 8,
             Class::Control => 0,
@@ -489,41 +498,4 @@ fn inline(parts: &[&[u8]]) -> Payload {
     #[expect(clippy::cast_possible_truncation, reason = "at most 24")]
     let bytes = at as u8;
     Payload::Inline(inline, bytes)
-}
-
-/// The peer's half, to be looked at without the link: see [`Watch`].
-#[derive(Clone, Debug)]
-pub struct PeerView {
-    peer: Arc<PeerHalf>,
-    geometry: Geometry,
-}
-
-/// A look at what would end a wait: made with the link, under its user's lock, and used without it.
-#[derive(Debug)]
-pub struct Watch {
-    next: NextEntry,
-    room: Option<RoomMark>,
-    came: bool,
-}
-
-#[derive(Debug)]
-struct RoomMark {
-    consumed: u64,
-    next_return: NextReturn,
-}
-
-impl Watch {
-    /// Whether the next frame has come, or there is news of room. What it is, is found out with the link.
-    #[inline]
-    pub fn came(&self, view: &PeerView) -> bool {
-        let PeerView { peer, geometry } = view;
-        let ring = peer.words(geometry.ring_offset(), geometry.ring_words());
-        if self.came || ring.load(self.next.word) != self.next.empty {
-            return true;
-        }
-        self.room.as_ref().is_some_and(|mark| {
-            let returns = peer.words(geometry.returns_offset(), geometry.return_capacity() as usize);
-            mark.next_return.came(returns) || peer.words(header::CONSUMED, 1).load(0) != mark.consumed
-        })
-    }
 }

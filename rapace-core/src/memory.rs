@@ -1,17 +1,21 @@
 //! The two mappings of a segment, and the only file of the project with `unsafe`.
 //!
 //! [`OwnHalf`] is mapped read-write, [`PeerHalf`] read-only. Above this file memory is a slice of atomic words, or bytes
-//! that were copied. No reference to plain bytes of a mapping exists anywhere, because the other process may write
-//! them at any moment.
+//! that were copied, because the other process may write them at any moment. Two kinds of plain bytes in place are the
+//! exceptions: `LentBytes` of the own half, which nothing else touches while they are lent, and `PeerBytes` of a peer that
+//! somebody chose to [`Trust`].
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut, Range};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::layout::WORD_BYTES;
+use crate::lent::LentRanges;
 use crate::sync::{AtomicU64, Ordering};
 use crate::words::PeerWords;
 
@@ -42,43 +46,140 @@ impl Prefault {
 
 /// This process's half: the one that it writes, alone.
 #[derive(Debug)]
-pub struct OwnHalf(MmapRaw);
+pub struct OwnHalf {
+    map: Arc<MmapRaw>,
+    /// What [`LentBytes`] exist of `map`, and perhaps more: some may have been dropped.
+    lent: LentRanges,
+}
 
 impl OwnHalf {
     /// Maps `bytes` of `fd` from `offset`, shared and read-write. The caller has made sure that the file is that long
     /// and stays so: beyond its end lies SIGBUS.
     pub(crate) fn map(fd: BorrowedFd<'_>, offset: u64, bytes: usize, prefault: Prefault) -> io::Result<Self> {
-        prefault.options(offset, bytes).map_raw(fd.as_raw_fd()).map(Self)
+        let map = Arc::new(prefault.options(offset, bytes).map_raw(fd.as_raw_fd())?);
+        Ok(Self { map, lent: LentRanges::new() })
     }
 
     /// The words from `byte_offset`.
     ///
     /// # Panics
     ///
-    /// When the offset is not a multiple of 8, or the words do not end within the half: both are this process's own.
+    /// When the offset is not a multiple of 8, the words do not end within the half, or some are lent out: all of that is
+    /// this process's own doing.
     #[inline]
     pub fn words(&self, byte_offset: usize, count: usize) -> &[AtomicU64] {
-        words(&self.0, byte_offset, count)
+        self.check_not_lent(byte_offset, count.saturating_mul(WORD_BYTES));
+        words(&self.map, byte_offset, count)
     }
 
     /// Copies `bytes` to `byte_offset`.
     ///
     /// # Panics
     ///
-    /// When they do not end within the half.
+    /// When they do not end within the half, or some of the place is lent out.
     #[inline]
     pub fn write(&mut self, byte_offset: usize, bytes: &[u8]) {
-        check_range(&self.0, byte_offset, bytes.len());
-        let start = self.0.as_mut_ptr().wrapping_add(byte_offset);
+        check_range(&self.map, byte_offset, bytes.len());
+        self.check_not_lent(byte_offset, bytes.len());
+        let start = self.map.as_mut_ptr().wrapping_add(byte_offset);
         // SAFETY: `copy_nonoverlapping` needs
         // - a source valid for reads of its length: it is a slice;
         // - a destination valid for writes of that length: the mapping is readable and writable and lives as long as
         //   `self`, and `check_range` put both ends of the destination into it;
         // - alignment: that of `u8` is 1;
-        // - no overlap: this file hands out no slice of bytes into a mapping, so `bytes` lies elsewhere;
-        // - no data race: `&mut self` excludes every reference of this process into the mapping. Whatever another
-        //   process does with the pages reaches neither this process's references nor its private memory.
+        // - no overlap: the only slices of bytes into this mapping are those of `LentBytes`, and `check_not_lent` found
+        //   none of them at the destination, so `bytes` lies elsewhere;
+        // - no data race: `&mut self` excludes every reference that `words` has given out, and `check_not_lent` all
+        //   others of this process at the destination. Whatever another process does with the pages reaches neither
+        //   this process's references nor its private memory.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) }
+    }
+
+    /// Lends `bytes` bytes from `byte_offset`, for this process to fill in place, until [`OwnHalf::take_back`].
+    ///
+    /// # Panics
+    ///
+    /// When there are none, they do not end within the half, or some are lent out already.
+    pub(crate) fn lend(&mut self, byte_offset: usize, bytes: usize) -> LentBytes {
+        check_range(&self.map, byte_offset, bytes);
+        let range = byte_offset..byte_offset + bytes;
+        self.lent.add(&range);
+        LentBytes { map: Arc::clone(&self.map), range }
+    }
+
+    /// Ends a loan. One that is dropped instead stays lent out for good.
+    ///
+    /// # Panics
+    ///
+    /// When the bytes are not of this half.
+    pub(crate) fn take_back(&mut self, bytes: LentBytes) {
+        assert!(self.lent_out(&bytes), "bytes {:?} were lent by another half", bytes.range);
+        self.lent.remove(&bytes.range);
+    }
+
+    /// Whether the bytes are of this half.
+    pub(crate) fn lent_out(&self, bytes: &LentBytes) -> bool {
+        Arc::ptr_eq(&self.map, &bytes.map)
+    }
+
+    #[inline]
+    fn check_not_lent(&self, byte_offset: usize, bytes: usize) {
+        let end = byte_offset.saturating_add(bytes);
+        assert!(!self.lent.meets(byte_offset, end), "bytes {byte_offset} to {end} of the own half are lent out");
+    }
+}
+
+/// Bytes of one's own half, lent by [`OwnHalf::lend`]: they are nobody else's in this process, and no other process's
+/// (SPEC P1).
+#[derive(Debug)]
+pub(crate) struct LentBytes {
+    map: Arc<MmapRaw>,
+    /// Checked against `map`, and entered into the half's `lent`, for as long as this exists.
+    range: Range<usize>,
+}
+
+impl Deref for LentBytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as in `deref_mut`, but for `&self`: others may read through this same value, nobody writes.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().wrapping_add(self.range.start), self.range.len()) }
+    }
+}
+
+impl DerefMut for LentBytes {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let start = self.map.as_mut_ptr().wrapping_add(self.range.start);
+        // SAFETY: `from_raw_parts_mut` needs
+        // - one live allocation, readable and writable: the mapping of an `OwnHalf` is both, `self` keeps it, and `lend`
+        //   checked that the range lies within it, so that its size does not overflow either;
+        // - alignment: that of `u8` is 1;
+        // - initialised elements: pages of a file always hold bytes, zeros or what was written there before;
+        // - no other access in this process while the slice lives: it borrows `self` exclusively, `self` is not `Clone`,
+        //   and `lend` makes no two that meet (`LentRanges::add`). The half makes no access and no reference to a lent
+        //   range (`check_not_lent`); `lend` took it by `&mut`, so the slices that `words` gave out before are gone. The
+        //   range leaves `lent` only in `take_back`, which consumes `self`;
+        // - no other process's writes: this is the own half, and only its owner writes it (SPEC P1). The kernel holds
+        //   B to that for the half of A, which is sealed against writers (O1). A, which could write to B's half, is
+        //   trusted by B with its memory, and so are both with a named segment (O5).
+        unsafe { std::slice::from_raw_parts_mut(start, self.range.len()) }
+    }
+}
+
+/// The choice to read a peer's payloads in place.
+///
+/// Rust takes the bytes behind a `&[u8]` not to change. Of a payload in the peer's half that holds only if the peer keeps
+/// to SPEC S2, and nothing can be done against one that does not. So the choice is that whoever writes the other half
+/// is as much to be trusted as this process itself: a plugin's host is, which made the memory; a host's plugin is not.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust(());
+
+impl Trust {
+    /// Relies on the peer, for the soundness of this process, to leave payloads alone until they have been returned.
+    pub fn peer_leaves_payloads_alone() -> Self {
+        Self(())
     }
 }
 
@@ -90,6 +191,17 @@ impl PeerHalf {
     /// Maps `bytes` of `fd` from `offset`, shared and read-only; see [`OwnHalf::map`] for the size.
     pub(crate) fn map(fd: BorrowedFd<'_>, offset: u64, bytes: usize, prefault: Prefault) -> io::Result<Self> {
         prefault.options(offset, bytes).map_raw_read_only(fd.as_raw_fd()).map(Self)
+    }
+
+    /// Bytes of a trusted peer, in place. The caller sees to it that they are a payload that has been accepted, and that it
+    /// is not returned before the result is gone: this process's part of SPEC S2.
+    ///
+    /// # Panics
+    ///
+    /// When they do not end within the half.
+    pub(crate) fn in_place(half: &Arc<Self>, _trust: Trust, byte_offset: usize, bytes: usize) -> PeerBytes {
+        check_range(&half.0, byte_offset, bytes);
+        PeerBytes { half: Arc::clone(half), range: byte_offset..byte_offset + bytes }
     }
 
     /// The words from `byte_offset`.
@@ -127,6 +239,41 @@ impl PeerHalf {
     }
 }
 
+/// Bytes of a trusted peer's half, read in place: see [`PeerHalf::in_place`].
+#[derive(Debug)]
+pub(crate) struct PeerBytes {
+    half: Arc<PeerHalf>,
+    /// Checked against `half`.
+    range: Range<usize>,
+}
+
+impl PeerBytes {
+    /// Whether they are of this half.
+    pub(crate) fn are_of(&self, half: &Arc<PeerHalf>) -> bool {
+        Arc::ptr_eq(&self.half, half)
+    }
+}
+
+impl Deref for PeerBytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        let start = self.half.0.as_ptr().wrapping_add(self.range.start);
+        // SAFETY: `from_raw_parts` needs
+        // - one live, readable allocation: `self` keeps the mapping, and `in_place` checked that the range lies within
+        //   it, so that its size does not overflow either;
+        // - alignment: that of `u8` is 1;
+        // - initialised elements: pages of a file always hold bytes;
+        // - no write while the slice lives. This process has the half mapped read-only, and makes nothing but loads
+        //   there. That the peer does not write is *relied upon*, and is what a `Trust` says: SPEC S2 forbids it until
+        //   the payload is returned, and `Link::return_view` returns it behind the end of `self`. Before, the payload
+        //   was written and published by a Release store, which the Acquire fence in `Consumer::take` pairs with. A
+        //   peer that writes all the same makes this undefined behaviour, which is why no other peer gets here.
+        unsafe { std::slice::from_raw_parts(start, self.range.len()) }
+    }
+}
+
 /// The words of a mapping, for loads, and for stores by the owner of a writable one.
 #[inline]
 fn words(map: &MmapRaw, byte_offset: usize, count: usize) -> &[AtomicU64] {
@@ -140,10 +287,12 @@ fn words(map: &MmapRaw, byte_offset: usize, count: usize) -> &[AtomicU64] {
     //   `byte_offset` is a multiple of 8;
     // - initialised elements: pages of a file always hold bytes, and any 8 bytes are a valid `AtomicU64`;
     // - no mutation except through `UnsafeCell`: an `AtomicU64` is one. In this process only `OwnHalf::write` makes
-    //   other accesses, with exclusive access to the mapping. Another process's stores are atomic or not as it
-    //   likes: a load gives some value, and nothing is assumed of it.
+    //   other stores, with exclusive access to the half, and `LentBytes` do, which `check_not_lent` keeps apart from the
+    //   slice. Another process's stores are atomic or not as it likes: a load gives some value, and nothing is
+    //   assumed of it.
     // Of a read-only mapping the slice only reaches `PeerWords` and the copies below, which make nothing but relaxed
-    // loads of 8 bytes; those are plain loads on all 64-bit targets, as `std::sync::atomic` states.
+    // loads of 8 bytes; those are plain loads on all 64-bit targets, as `std::sync::atomic` states. A slice of
+    // `PeerBytes` beside it is read, too, and loads do not disturb each other.
     unsafe { std::slice::from_raw_parts(start, count) }
 }
 
@@ -278,6 +427,78 @@ mod tests {
     #[should_panic(expected = "do not fit")]
     fn a_write_past_the_end_is_our_own_bug() {
         halves().0.write(BYTES - 1, &[0, 0]);
+    }
+
+    #[test]
+    fn lent_bytes_are_the_bytes_of_the_half() {
+        let (mut own, peer) = halves();
+        own.write(4096, b"before");
+        let mut lent = own.lend(4096, 64);
+        assert_eq!(&lent[..7], b"before\0");
+        lent[3..6].copy_from_slice(b"!!!");
+        own.write(4090, b"beside");
+        own.write(4160, b"behind");
+        assert_eq!(own.words(0, 4096 / 8).len(), 512);
+        own.take_back(lent);
+        own.write(4101, b"?");
+        let mut out = Vec::new();
+        peer.copy_out(4096 - 8, 16, &mut out);
+        assert_eq!(out, *b"\0\0besidebef!!?\0\0");
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes 4159 to 4161 of the own half are lent out")]
+    fn a_write_into_lent_bytes_is_our_own_bug() {
+        let mut own = halves().0;
+        let _lent = own.lend(4096, 64);
+        own.write(4159, &[0, 0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes 4088 to 4104 of the own half are lent out")]
+    fn words_of_lent_bytes_are_our_own_bug() {
+        let mut own = halves().0;
+        let _lent = own.lend(4096, 64);
+        own.words(4088, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes 4096..4104 of the own half are lent out already")]
+    fn bytes_that_were_dropped_stay_lent() {
+        let mut own = halves().0;
+        drop(own.lend(4096, 64));
+        drop(own.lend(4096, 8));
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes 4096..4104 were lent by another half")]
+    fn another_halfs_bytes_are_not_taken_back() {
+        let (mut own, mut other) = (halves().0, halves().0);
+        let (_lent, others) = (own.lend(4096, 8), other.lend(4096, 8));
+        own.take_back(others);
+    }
+
+    #[test]
+    #[should_panic(expected = "64 bytes from 16328 do not fit")]
+    fn a_loan_past_the_end_is_our_own_bug() {
+        drop(halves().0.lend(BYTES - 56, 64));
+    }
+
+    #[test]
+    #[should_panic(expected = "9 bytes from 16376 do not fit")]
+    fn a_place_past_the_end_is_our_own_bug() {
+        drop(PeerHalf::in_place(&Arc::new(halves().1), Trust::peer_leaves_payloads_alone(), BYTES - 8, 9));
+    }
+
+    #[test]
+    fn bytes_in_place_outlive_their_half() {
+        let (mut own, peer) = halves();
+        own.write(BYTES - 5, b"after");
+        let bytes = PeerHalf::in_place(&Arc::new(peer), Trust::peer_leaves_payloads_alone(), BYTES - 5, 5);
+        let mut lent = own.lend(0, 64);
+        drop(own);
+        lent.fill(1);
+        assert_eq!(&*bytes, b"after");
     }
 
     #[test]

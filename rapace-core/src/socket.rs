@@ -140,6 +140,8 @@ pub struct Readiness {
     pub hangup: bool,
     /// The process has ended.
     pub process: bool,
+    /// The alarm can be read.
+    pub alarm: bool,
 }
 
 impl Socket {
@@ -267,24 +269,41 @@ impl Socket {
     ///
     /// When the operating system refuses.
     pub fn wait(&self, process: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<Readiness> {
+        self.wait_or_alarm(process, None, timeout)
+    }
+
+    /// The same, which ends too when `alarm` (an eventfd) can be read.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    pub fn wait_or_alarm(
+        &self,
+        process: Option<BorrowedFd<'_>>,
+        alarm: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Readiness> {
         let start = Instant::now();
+        // What is not there is the socket again, of which nothing is asked.
+        let beside = |fd: Option<BorrowedFd<'_>>| if fd.is_some() { PollFlags::IN } else { PollFlags::empty() };
         let mut fds = [
             PollFd::new(self, PollFlags::IN | PollFlags::RDHUP),
-            PollFd::from_borrowed_fd(process.unwrap_or(self.as_fd()), PollFlags::IN),
+            PollFd::from_borrowed_fd(process.unwrap_or(self.as_fd()), beside(process)),
+            PollFd::from_borrowed_fd(alarm.unwrap_or(self.as_fd()), beside(alarm)),
         ];
-        let fds = &mut fds[..1 + usize::from(process.is_some())];
         let mut left = timeout;
-        while let Err(errno) = poll(fds, left.and_then(timespec).as_ref()) {
+        while let Err(errno) = poll(&mut fds, left.and_then(timespec).as_ref()) {
             if errno != Errno::INTR {
                 return Err(errno.into());
             }
             left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         }
-        let socket = fds[0].revents();
+        let [socket, beside @ ..] = fds.each_ref().map(PollFd::revents);
         Ok(Readiness {
             socket: !socket.is_empty(),
             hangup: socket.intersects(PollFlags::HUP | PollFlags::RDHUP | PollFlags::ERR),
-            process: fds.get(1).is_some_and(|process| !process.revents().is_empty()),
+            process: process.is_some() && !beside[0].is_empty(),
+            alarm: alarm.is_some() && !beside[1].is_empty(),
         })
     }
 

@@ -7,6 +7,7 @@ use rapace_core::{Geometry, GeometryError};
 use rapace_session::{Config, Handler, IncomingCall, LimitError, NoService};
 use thiserror::Error;
 
+use crate::attendance::Attendance;
 use crate::changes::Observer;
 use crate::host::PluginHost;
 use crate::output::{Listener, OutputLine, OutputThread};
@@ -40,9 +41,14 @@ pub enum BuildError {
     /// A limit is out of bounds.
     #[error("configuration: {0}")]
     Limit(#[from] LimitError),
-    /// The thread that reads what plugins print could not be started.
-    #[error("cannot start the thread that reads what plugins print: {0}")]
-    Os(#[from] io::Error),
+    /// A thread of the host could not be started.
+    #[error("cannot start the thread that {purpose}: {error}")]
+    Thread {
+        /// What it is there for.
+        purpose: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
 }
 
 type BoxedHandler = Box<dyn Fn(IncomingCall) + Send + Sync>;
@@ -56,6 +62,7 @@ pub(crate) struct Context {
     pub(crate) observer: Box<Observer>,
     pub(crate) shutdown_times: ShutdownTimes,
     pub(crate) output: OutputThread,
+    pub(crate) attendance: Attendance,
 }
 
 /// A host to be.
@@ -82,6 +89,9 @@ impl PluginHostBuilder {
     }
 
     /// What serves the calls of the plugin of that name. It is asked anew for each process. By default nothing is served.
+    ///
+    /// Handlers run on whatever thread waits for that plugin, and else on one thread that attends to all plugins: one that
+    /// has to wait does so in a future ([`IncomingCall::run_async`]), or on a thread of its own.
     pub fn services<H: Handler>(mut self, services: impl Fn(&str) -> H + Send + Sync + 'static) -> Self {
         self.services = Box::new(move |plugin| {
             let handler = services(plugin);
@@ -113,12 +123,14 @@ impl PluginHostBuilder {
     ///
     /// # Errors
     ///
-    /// A configuration out of bounds, before anything is made; or no thread for the plugins' output.
+    /// A configuration out of bounds, before anything is made; or no threads.
     pub fn build(self) -> Result<PluginHost, BuildError> {
         Geometry::new(self.config.geometry)?;
         self.config.limits.check()?;
-        let output = OutputThread::start(self.listener)?;
+        let thread = |purpose| move |error| BuildError::Thread { purpose, error };
+        let output = OutputThread::start(self.listener).map_err(thread("reads what plugins print"))?;
+        let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
         let Self { config, services, observer, shutdown_times, .. } = self;
-        Ok(PluginHost::new(Context { config, services, observer, shutdown_times, output }))
+        Ok(PluginHost::new(Context { config, services, observer, shutdown_times, output, attendance }))
     }
 }

@@ -68,8 +68,8 @@ impl PluginHost {
         self.plugins.lock().loaded.iter().find(|plugin| plugin.name() == name).cloned()
     }
 
-    /// Looks after all plugins once, without waiting: beats for the host, serves calls that wait, and notices who has
-    /// ended. Calls are also served by whoever waits for a reply.
+    /// Looks after all plugins once, without waiting, and notices who has ended. Their calls are served without it, by a
+    /// thread of the host or by whoever waits for a reply.
     pub fn poll(&self) {
         self.plugins().iter().for_each(PluginHandle::poll);
     }

@@ -42,7 +42,9 @@ impl Instance {
             let pidfd = process.as_fd().try_clone_to_owned()?;
             let services = (context.services)(&spec.name);
             let handshake = Handshake::<PeerA>::offer(socket, Some(process), context.config.clone())?;
-            Ok((pidfd, handshake.finish(services)?))
+            let session = handshake.finish(services)?;
+            context.attendance.attend(&session)?;
+            Ok((pidfd, session))
         };
         match handshake() {
             Ok((pidfd, session)) => Ok(Self { session, pid, pidfd, started, output, crash: OnceLock::new() }),

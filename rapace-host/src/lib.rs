@@ -31,6 +31,7 @@ mod host;
 mod plugin;
 mod spec;
 
+mod attendance;
 mod changes;
 mod ending;
 mod instance;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Mutex, ReentrantMutex};
-use rapace_session::{CallError, CallOptions, Code, PeerA, PeerState, Reply, Session, SessionEnd, Status};
+use rapace_session::{
+    AsCaller, CallError, CallOptions, Caller, CallerSlot, Code, PeerA, PeerState, Reply, Session, SessionEnd, Status,
+};
 
 use crate::builder::Context;
 use crate::changes::Changes;
@@ -24,6 +25,8 @@ struct Shared {
     context: Arc<Context>,
     spec: PluginSpec,
     life: Mutex<Life>,
+    /// Leads to the session of the present life.
+    caller: CallerSlot,
     changes: Changes,
     /// Held by whoever starts the plugin or shuts it down, and by an observer who does so when it is told of that.
     in_transition: ReentrantMutex<()>,
@@ -36,6 +39,13 @@ struct Life {
     crash: Option<CrashReport>,
 }
 
+impl AsCaller for PluginHandle {
+    /// Calls whichever process of the plugin runs when a call is made.
+    fn as_caller(&self) -> Caller {
+        self.0.caller.caller()
+    }
+}
+
 impl PluginHandle {
     pub(crate) fn load(context: &Arc<Context>, spec: PluginSpec) -> Result<Self, StartError> {
         let instance = Arc::new(Instance::start(context, &spec)?);
@@ -43,7 +53,9 @@ impl PluginHandle {
         let change = StateChange { plugin: Arc::clone(&spec.name), from: None, to: state };
         let life = Mutex::new(Life { state, instance: Some(Arc::clone(&instance)), crash: None });
         let (context, changes, in_transition) = (Arc::clone(context), Changes::default(), ReentrantMutex::default());
-        let plugin = Self(Arc::new(Shared { context, spec, life, changes, in_transition }));
+        let caller = CallerSlot::new(format!("plugin {} does not run", spec.name));
+        caller.set(&instance.session);
+        let plugin = Self(Arc::new(Shared { context, spec, life, caller, changes, in_transition }));
         plugin.0.changes.note(change);
         plugin.0.changes.tell(&*plugin.0.context.observer);
         plugin.initialize(&instance)?;
@@ -112,11 +124,7 @@ impl PluginHandle {
     }
 
     pub(crate) fn poll(&self) {
-        if let Some(instance) = self.instance() {
-            instance.session.heartbeat();
-            instance.session.serve_for(Duration::ZERO);
-            self.peer_state();
-        }
+        self.peer_state();
     }
 
     /// Shuts it down: the `shutdown` call, the end of the session, then patience, SIGTERM and SIGKILL as far as it takes
@@ -144,6 +152,7 @@ impl PluginHandle {
         self.shut_down();
         let instance = Arc::new(Instance::start(&self.0.context, &self.0.spec)?);
         let fresh = Arc::clone(&instance);
+        self.0.caller.set(&instance.session);
         self.apply(PluginEvent::Reconnected, |life| {
             life.instance = Some(fresh);
             life.crash = None;

@@ -81,9 +81,6 @@ pub enum StartCause {
     /// It speaks another version of the protocol.
     #[error("it speaks another version of the protocol: {0}")]
     OtherVersion(String),
-    /// Its registry contradicts the host's.
-    #[error("it was made for other services: {0}")]
-    OtherServices(String),
     /// One side refuses the other for another reason.
     #[error("no session was agreed on: {0}")]
     Refused(Status),
@@ -153,7 +150,6 @@ impl StartCause {
 
     fn of_refusal(status: Status) -> Self {
         match RefusalReason::of(&status) {
-            Some(RefusalReason::Registry) => Self::OtherServices(status.message),
             Some(RefusalReason::Version) => Self::OtherVersion(status.message),
             _ => Self::Refused(status),
         }

@@ -1,15 +1,17 @@
-//! Two registries side by side: can these peers call each other, and if not, why?
+//! Two registries side by side: which methods can these peers call each other by, and which not, and why?
 //!
 //! Methods meet by the name of their service and their own name. What one side alone has is no
 //! harm: nobody calls it. What both have must be the same, and an id that both use must mean the
 //! same method.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::difference::{Difference, Role};
 use crate::method::Method;
+use crate::method_id::MethodId;
 use crate::pair::{Pair, Side};
+use crate::refusals::refusals;
 use crate::registry::{Registry, full_name};
 use crate::service::Service;
 use crate::type_changes::TypeChanges;
@@ -20,6 +22,7 @@ use crate::type_changes::TypeChanges;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
     differences: Vec<Difference>,
+    refusals: BTreeMap<MethodId, String>,
 }
 
 /// Compares two registries. Seen from the other side, the differences are the same with their sides
@@ -37,7 +40,8 @@ pub fn compare(ours: &Registry, theirs: &Registry) -> Comparison {
         }
     }
     shared_ids(ours, theirs, &mut differences);
-    Comparison { differences }
+    let refusals = refusals(ours, theirs, &differences);
+    Comparison { differences, refusals }
 }
 
 impl Comparison {
@@ -47,12 +51,23 @@ impl Comparison {
         &self.differences
     }
 
-    /// The differences over which the peers cannot call each other.
+    /// The differences over which methods are refused.
     pub fn incompatibilities(&self) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(|difference| difference.is_incompatible())
     }
 
-    /// Whether the peers can call each other.
+    /// The methods by which the peers do not call each other, and why: lines that begin with the full name of the
+    /// method that our registry knows by this id, or else theirs, as in
+    /// `rapace.Plugin.process (2001): result.success: bool here, u32 there`. A text has at most
+    /// [`RegistryLimits::REFUSAL_BYTES_MAX`](crate::RegistryLimits::REFUSAL_BYTES_MAX) bytes.
+    ///
+    /// Seen from the other side, the ids are the same.
+    #[must_use]
+    pub fn refusals(&self) -> &BTreeMap<MethodId, String> {
+        &self.refusals
+    }
+
+    /// Whether the peers can call each other by every method that both have.
     #[must_use]
     pub fn is_compatible(&self) -> bool {
         self.incompatibilities().next().is_none()

@@ -99,7 +99,7 @@ pub enum Role {
 }
 
 impl Difference {
-    /// Whether peers that differ in this cannot call each other.
+    /// Whether methods are refused for this.
     #[must_use]
     pub fn is_incompatible(&self) -> bool {
         match self {

@@ -5,6 +5,8 @@
 //! exchange their registries when they meet and [`compare`] them, tools print them, and a caller
 //! that knows no Rust type finds here what to encode.
 //!
+//! With the feature `json`, the module `json` turns values into postcard's encoding and back by their schemas alone.
+//!
 //! The crate does no I/O. A registry that came from a peer is only as true as that peer, but it is
 //! always well formed, and reading it takes bounded time, memory and stack.
 //!
@@ -83,8 +85,9 @@
 //!     .unary::<ProcessRequest, newer::ProcessResponse>("process", 2001);
 //! let other = Registry::builder().service(plugin).build()?;
 //! let comparison = compare(&registry, &other);
-//! let breaks: Vec<String> = comparison.incompatibilities().map(|line| line.to_string()).collect();
-//! assert_eq!(breaks, ["rapace.Plugin.process (2001): result.success: bool here, u32 there"]);
+//! let process = MethodId::explicit(2001)?;
+//! assert_eq!(comparison.refusals()[&process], "rapace.Plugin.process (2001): result.success: bool here, u32 there");
+//! assert_eq!(comparison.refusals().len(), 1, "the other methods can be called");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -94,6 +97,10 @@
 //! have must have one major version and one provider; an id that both use must mean one method.
 //! What one side alone has is no harm. Type names and the order of fields count: postcard encodes
 //! fields by position.
+//!
+//! Peers that do not agree on a method can still call each other by all others:
+//! [`Comparison::refusals`] lists those that cannot be called. A service of another major version or
+//! provider takes all its methods with it.
 //!
 //! A frame names its method by the id alone, so ids are unique in a whole registry. An author
 //! chooses ids below 2^31, or leaves them to be [derived](MethodId::derived) from the names, with
@@ -161,6 +168,8 @@ mod compare;
 mod conflict;
 mod difference;
 mod encode;
+#[cfg(feature = "json")]
+pub mod json;
 mod limits;
 mod measure;
 mod method;
@@ -169,6 +178,7 @@ mod name;
 mod pair;
 mod parse;
 mod reader;
+mod refusals;
 mod registry;
 mod schema_reader;
 mod service;

@@ -24,4 +24,6 @@ impl RegistryLimits {
     pub const NODES_MAX: usize = 65_536;
     /// Bytes of a name: of a service, a method, a type, a field or a variant.
     pub const NAME_BYTES_MAX: usize = 128;
+    /// Bytes of what is told of a method that is refused.
+    pub const REFUSAL_BYTES_MAX: usize = 4096;
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use postcard_schema::schema::owned::OwnedNamedType;
+use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
 use sha2::{Digest as _, Sha256};
 
 use crate::method_id::MethodId;
-use crate::type_name::type_name;
+use crate::type_name::{escaped, type_name};
 
 /// Which side of a call is a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,17 +144,26 @@ impl Method {
     }
 
     /// The method as a reader would write it: `subscribe(()) -> stream HostEvent`.
+    ///
+    /// Several arguments are described by a struct that has the method's name, and shown one by one:
+    /// `add(a: i64, b: i64) -> i64`. The last of them is what the caller streams, if it does:
+    /// `sum(scale: f64, numbers: stream f64) -> f64`.
     #[must_use]
     pub fn signature(&self) -> String {
         let stream = |streams| if streams { "stream " } else { "" };
-        format!(
-            "{}({}{}) -> {}{}",
-            self.name,
-            stream(self.kind.streams_arguments()),
-            type_name(&self.argument),
-            stream(self.kind.streams_results()),
-            type_name(&self.result),
-        )
+        let streams = self.kind.streams_arguments();
+        let arguments = match &self.argument.ty {
+            Type::Struct(fields) if self.argument.name == self.name && !fields.is_empty() => {
+                let shown = fields.iter().zip((0..fields.len()).rev()).map(|(field, behind)| {
+                    let stream = stream(streams && behind == 0);
+                    format!("{}: {stream}{}", escaped(&field.name), type_name(&field.ty))
+                });
+                shown.collect::<Vec<_>>().join(", ")
+            }
+            _ => format!("{}{}", stream(streams), type_name(&self.argument)),
+        };
+        let result = format!("{}{}", stream(self.kind.streams_results()), type_name(&self.result));
+        format!("{}({arguments}) -> {result}", self.name)
     }
 }
 
@@ -174,6 +183,25 @@ mod tests {
         assert_eq!(signature(MethodKind::ClientStreaming), "m(stream ()) -> u8");
         assert_eq!(signature(MethodKind::ServerStreaming), "m(()) -> stream u8");
         assert_eq!(signature(MethodKind::BidirectionalStreaming), "m(stream ()) -> stream u8");
+    }
+
+    #[test]
+    fn several_arguments_show_their_names() {
+        #[derive(Schema)]
+        #[allow(dead_code, reason = "only its schema is looked at")]
+        struct Add {
+            a: i64,
+            b: Vec<u8>,
+        }
+        let signature = |argument_name: &str, kind| {
+            let (id, hash) = (MethodId::derived("s", "add"), MethodHash::of(&[]));
+            let argument = OwnedNamedType { name: argument_name.into(), ..Add::SCHEMA.into() };
+            Method::new("add".into(), id, kind, argument, u8::SCHEMA.into(), hash).signature()
+        };
+        assert_eq!(signature("add", MethodKind::Unary), "add(a: i64, b: Vec<u8>) -> u8");
+        assert_eq!(signature("add", MethodKind::ServerStreaming), "add(a: i64, b: Vec<u8>) -> stream u8");
+        assert_eq!(signature("add", MethodKind::ClientStreaming), "add(a: i64, b: stream Vec<u8>) -> u8");
+        assert_eq!(signature("Add", MethodKind::Unary), "add(Add) -> u8");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use postcard_schema::schema::owned::{
 
 use crate::type_name::{escaped, type_name};
 
+/// How much of a type is shown.
+const TEXT_CHARS_MAX: usize = 200;
+
 /// A type, or a variant of an enum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Node<'a> {
@@ -78,6 +81,16 @@ impl<'a> Node<'a> {
                 Variant::StructVariant(items) => fields(items),
             },
         }
+    }
+
+    /// The node as a text for one line, however much is in it.
+    pub(crate) fn brief(self) -> String {
+        let mut text = self.to_string();
+        if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
+            text.truncate(end);
+            text.push('…');
+        }
+        text
     }
 
     /// Whether both are the same but for the name of a variant.

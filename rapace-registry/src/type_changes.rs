@@ -52,9 +52,6 @@ pub enum Change {
     },
 }
 
-/// How much of a type is shown.
-const TEXT_CHARS_MAX: usize = 200;
-
 /// A label, and how often it stood before in the same node: names from a peer may be there twice.
 type Key<'a> = (Label<'a>, usize);
 
@@ -87,7 +84,7 @@ impl TypeChanges {
                 }
                 Step::Only(side, label, node) => {
                     path.push(label);
-                    let what = brief(node);
+                    let what = node.brief();
                     changes.report(&path, Change::Only { side, what });
                 }
                 Step::Report(change) => changes.report(&path, change),
@@ -176,31 +173,21 @@ impl fmt::Display for Change {
 
 /// Two nodes of different form or length. Where their names do not tell them apart, their forms do.
 fn apart(ours: Node<'_>, theirs: Node<'_>) -> Pair<String> {
-    let names = pair(ours, theirs, brief);
+    let names = pair(ours, theirs, Node::brief);
     if names.ours != names.theirs {
         return names;
     }
-    pair(ours, theirs, |node| format!("{} ({} of {})", brief(node), node.form(), node.parts().len()))
+    pair(ours, theirs, |node| format!("{} ({} of {})", node.brief(), node.form(), node.parts().len()))
 }
 
 /// Two types of one form with different names. Where they read the same, the bare names tell them
 /// apart.
 fn renamed(ours: Node<'_>, theirs: Node<'_>) -> Pair<String> {
-    let names = pair(ours, theirs, brief);
+    let names = pair(ours, theirs, Node::brief);
     if names.ours != names.theirs {
         return names;
     }
     pair(ours, theirs, |node| format!("{:?}", node.name().unwrap_or_default()))
-}
-
-/// The node as a text for one line, however much is in it.
-fn brief(node: Node<'_>) -> String {
-    let mut text = node.to_string();
-    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }
 
 fn pair<'a>(ours: Node<'a>, theirs: Node<'a>, show: impl Fn(Node<'a>) -> String) -> Pair<String> {

@@ -88,7 +88,9 @@ fn pairs_agree_as_the_vectors_say() {
         let [ours, theirs] = ["ours", "theirs"].map(|key| Registry::from_bytes(&bytes(&vector[key])).unwrap());
         for (one, other) in [(&ours, &theirs), (&theirs, &ours)] {
             let comparison = compare(one, other);
-            assert_eq!(comparison.is_compatible(), vector["compatible"], "{}: {comparison}", vector["name"]);
+            let refused: Vec<u32> = comparison.refusals().keys().map(|id| id.get()).collect();
+            assert_eq!(json!(refused), vector["refused"], "{}: {comparison}", vector["name"]);
+            assert_eq!(comparison.is_compatible(), refused.is_empty(), "{}", vector["name"]);
         }
     }
 }

@@ -1,28 +1,59 @@
-//! The body of a message, owned: small ones without an allocation.
+//! The body of a message: small ones without an allocation, large ones of a trusted peer without a copy.
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::{Arc, Weak};
 
-use rapace_core::descriptor::{INLINE_BYTES, Payload};
-use rapace_core::link::Link;
+use rapace_core::descriptor::{Flags, Frame, INLINE_BYTES, Kind, Payload};
+use rapace_core::link::{Link, PayloadView};
 
-/// A message's bytes, copied out of the peer's memory.
-#[derive(Clone)]
+use crate::shared::Shared;
+
+/// A message's bytes: copied out of the peer's memory, or, if the peer is trusted and they are many, read where they lie
+/// ([`ReadInPlace`](crate::ReadInPlace)). Those are missing to the peer until the body is dropped.
 pub struct Body {
     bytes: Bytes,
     /// Where the body begins behind its prefix.
     start: usize,
 }
 
-#[derive(Clone)]
 enum Bytes {
     Inline([u8; INLINE_BYTES], u8),
     Heap(Vec<u8>),
+    InPlace(Box<InPlace>),
 }
+
+/// Bytes that lie in the peer's half.
+struct InPlace {
+    /// There but while it is dropped.
+    view: Option<PayloadView>,
+    /// Whom to return it to, once it has left the session's lock: within, its slots are returned by hand.
+    home: Weak<Shared>,
+}
+
+impl Deref for InPlace {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.view.as_deref().unwrap_or_default()
+    }
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        if let (Some(view), Some(shared)) = (self.view.take(), self.home.upgrade()) {
+            shared.return_view(view);
+        }
+    }
+}
+
+/// From how many bytes on a payload of a trusted peer is read in place: a copy of fewer costs less than a second visit to
+/// the session.
+const IN_PLACE_BYTES_MIN: usize = 4096;
 
 impl Body {
     /// Takes a payload out of the link.
-    pub(crate) fn take(payload: Payload, link: &mut Link) -> Self {
+    fn take(payload: Payload, link: &mut Link) -> Self {
         let bytes = match payload {
             Payload::Inline(inline, bytes) => Bytes::Inline(inline, bytes),
             Payload::Slots(run) => {
@@ -34,10 +65,45 @@ impl Body {
         Self { bytes, start: 0 }
     }
 
+    /// The payload of a frame, whether that is all of its message or the beginning.
+    pub(crate) fn of(frame: &Frame, link: &mut Link) -> Self {
+        // Requests and replies go to a user one at a time.
+        let may_lie = matches!(frame.header.kind, Kind::Request | Kind::Reply) && !frame.header.flags.has(Flags::MORE);
+        let payload = if may_lie { Self::in_place(frame.payload, link) } else { Err(frame.payload) };
+        payload.unwrap_or_else(|payload| Self::take(payload, link))
+    }
+
+    /// Reads a payload in place, if that is allowed and pays, and leaves the peer enough slots.
+    fn in_place(payload: Payload, link: &mut Link) -> Result<Self, Payload> {
+        let Payload::Slots(run) = payload else { return Err(payload) };
+        let few = link.geometry().slot_count() / 4;
+        if (run.payload_bytes as usize) < IN_PLACE_BYTES_MIN || link.held_slots() > few {
+            return Err(payload);
+        }
+        let view = link.view_payload(payload)?;
+        Ok(Self { bytes: Bytes::InPlace(Box::new(InPlace { view: Some(view), home: Weak::new() })), start: 0 })
+    }
+
+    /// Leaves the session's lock: from now on it returns its slots when it is dropped.
+    pub(crate) fn leave_for(&mut self, shared: &Arc<Shared>) {
+        if let Bytes::InPlace(in_place) = &mut self.bytes {
+            in_place.home = Arc::downgrade(shared);
+        }
+    }
+
+    /// Lets it go within the session's lock.
+    pub(crate) fn discard(self, link: &mut Link) {
+        if let Bytes::InPlace(mut in_place) = self.bytes
+            && let Some(view) = in_place.view.take()
+        {
+            link.return_view(view);
+        }
+    }
+
     /// Bytes that are allocated for it.
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.bytes {
-            Bytes::Inline(..) => 0,
+            Bytes::Inline(..) | Bytes::InPlace(_) => 0,
             Bytes::Heap(bytes) => bytes.capacity(),
         }
     }
@@ -53,6 +119,7 @@ impl Body {
         if let Bytes::Inline(inline, bytes) = &self.bytes {
             self.bytes = Bytes::Heap(inline[..usize::from(*bytes)].to_vec());
         }
+        debug_assert!(!matches!(self.bytes, Bytes::InPlace(_)), "only a whole message is read in place");
         if let Bytes::Heap(bytes) = &mut self.bytes {
             link.take_payload(payload, bytes);
         }
@@ -64,6 +131,11 @@ impl Body {
             Bytes::Heap(bytes) if self.start == 0 => bytes,
             _ => self.to_vec(),
         }
+    }
+
+    /// Whether the bytes lie in the peer's memory.
+    pub fn is_in_place(&self) -> bool {
+        matches!(self.bytes, Bytes::InPlace(_))
     }
 }
 
@@ -86,6 +158,17 @@ impl Deref for Body {
         match &self.bytes {
             Bytes::Inline(inline, bytes) => &inline[self.start..usize::from(*bytes)],
             Bytes::Heap(bytes) => &bytes[self.start..],
+            Bytes::InPlace(bytes) => &bytes[self.start..],
+        }
+    }
+}
+
+impl Clone for Body {
+    /// A copy, which is not in place.
+    fn clone(&self) -> Self {
+        match &self.bytes {
+            Bytes::Inline(inline, bytes) => Self { bytes: Bytes::Inline(*inline, *bytes), start: self.start },
+            Bytes::Heap(_) | Bytes::InPlace(_) => Self::from(self.to_vec()),
         }
     }
 }

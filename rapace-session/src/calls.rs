@@ -10,6 +10,7 @@ use rapace_core::link::Link;
 use crate::body::Body;
 use crate::error::CallError;
 use crate::fault::Fault;
+use crate::flow::{Flows, Inflow, Outflow, Streams, Taken, set_waker};
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -45,8 +46,9 @@ struct Channel {
 struct InFlight {
     channel: ChannelId,
     method: u32,
+    streams: Streams,
     /// The final message, when some of its frames have come.
-    begun: Option<Inbound>,
+    begun: Option<Box<Inbound>>,
     /// Who waits for it; nobody does once the call was given up, though its final is still to come.
     ticket: Option<usize>,
 }
@@ -56,6 +58,8 @@ struct InFlight {
 struct Ticket {
     serial: u64,
     state: Wait,
+    /// Its items, if it streams any. Those that have come before the final are taken behind it.
+    flows: Option<Box<Flows>>,
 }
 
 #[derive(Debug)]
@@ -76,12 +80,20 @@ pub(crate) struct CallTable {
     free: Vec<usize>,
     calls_max: usize,
     in_flight: usize,
+    /// Whether a channel was freed since somebody asked.
+    freed: bool,
     tickets: Vec<Ticket>,
     free_tickets: Vec<usize>,
     serial: u64,
+    /// Calls with items on their way in.
+    receiving: usize,
 }
 
 impl CallTable {
+    /// What is kept for a call beside its bytes and its streams. Lists that have grown may be half empty.
+    pub(crate) const BYTES_EACH: usize =
+        size_of::<Channel>() + size_of::<usize>() + 2 * (size_of::<Ticket>() + size_of::<usize>());
+
     pub(crate) fn new(side: Side, calls_max: u32) -> Self {
         let calls_max = calls_max as usize;
         Self {
@@ -91,25 +103,27 @@ impl CallTable {
             free: (0..calls_max).rev().collect(),
             calls_max,
             in_flight: 0,
+            freed: false,
             tickets: Vec::new(),
             free_tickets: Vec::new(),
             serial: 0,
+            receiving: 0,
         }
     }
 
     /// Opens a call, if the peer takes one more.
-    pub(crate) fn open(&mut self, method: u32) -> Option<(CallKey, ChannelId)> {
+    pub(crate) fn open(&mut self, method: u32, flows: Option<Box<Flows>>) -> Option<(CallKey, ChannelId)> {
         let index = self.free.pop()?;
-        Some(self.enter(index, method))
+        Some(self.enter(index, method, flows))
     }
 
     /// Opens the one call that may be in flight on channel 0.
     pub(crate) fn open_lifecycle(&mut self, method: u32) -> Option<(CallKey, ChannelId)> {
         let index = self.calls_max;
-        self.channels[index].call.is_none().then(|| self.enter(index, method))
+        self.channels[index].call.is_none().then(|| self.enter(index, method, None))
     }
 
-    fn enter(&mut self, index: usize, method: u32) -> (CallKey, ChannelId) {
+    fn enter(&mut self, index: usize, method: u32, flows: Option<Box<Flows>>) -> (CallKey, ChannelId) {
         let entry = &mut self.channels[index];
         entry.generation = entry.generation.next();
         let channel = if index == self.calls_max {
@@ -120,7 +134,12 @@ impl CallTable {
             ChannelId::new(self.side, index, entry.generation)
         };
         self.serial += 1;
-        let ticket = Ticket { serial: self.serial, state: Wait::Waiting(index, None) };
+        let streams = flows.as_ref().map_or_else(Streams::default, |flows| Streams {
+            sends: flows.outflow.is_some(),
+            receives: flows.inflow.is_some(),
+        });
+        self.receiving += usize::from(streams.receives);
+        let ticket = Ticket { serial: self.serial, state: Wait::Waiting(index, None), flows };
         let place = match self.free_tickets.pop() {
             Some(place) => {
                 self.tickets[place] = ticket;
@@ -131,7 +150,7 @@ impl CallTable {
                 self.tickets.len() - 1
             }
         };
-        self.channels[index].call = Some(InFlight { channel, method, begun: None, ticket: Some(place) });
+        self.channels[index].call = Some(InFlight { channel, method, streams, begun: None, ticket: Some(place) });
         self.in_flight += 1;
         (CallKey { ticket: place, serial: self.serial }, channel)
     }
@@ -140,6 +159,7 @@ impl CallTable {
     fn free_channel(&mut self, index: usize) -> Option<InFlight> {
         let call = self.channels[index].call.take()?;
         self.in_flight -= 1;
+        self.freed = true;
         if index < self.calls_max {
             self.free.push(index);
         }
@@ -150,8 +170,12 @@ impl CallTable {
         if channel.is_control() { self.calls_max } else { channel.index() }
     }
 
-    fn free_ticket(&mut self, place: usize) -> Wait {
+    fn free_ticket(&mut self, place: usize, kept: &mut usize) -> Wait {
         self.free_tickets.push(place);
+        if let Some(inflow) = self.tickets[place].flows.take().and_then(|flows| flows.inflow) {
+            *kept -= inflow.kept_bytes();
+            self.receiving -= 1;
+        }
         std::mem::replace(&mut self.tickets[place].state, Wait::Free)
     }
 
@@ -160,17 +184,17 @@ impl CallTable {
     }
 
     /// Takes back a call of which nothing has been sent, though a peer that guesses may have answered it.
-    pub(crate) fn unsend(&mut self, key: CallKey, kept: &mut usize) {
-        if let Some(channel) = self.abandon(key, kept) {
+    pub(crate) fn unsend(&mut self, key: CallKey, link: &mut Link, kept: &mut usize) {
+        if let Some(channel) = self.abandon(key, link, kept) {
             self.free_channel(self.index(channel));
         }
     }
 
     /// Nobody waits for this call any more. Gives its channel if it is still in flight, so that the peer must be told,
     /// and takes the bytes that were kept for it off `kept`.
-    pub(crate) fn abandon(&mut self, key: CallKey, kept: &mut usize) -> Option<ChannelId> {
+    pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link, kept: &mut usize) -> Option<ChannelId> {
         self.wait(key)?;
-        match self.free_ticket(key.ticket) {
+        match self.free_ticket(key.ticket, kept) {
             Wait::Free => None,
             Wait::Waiting(index, _) => {
                 let call = self.channels[index].call.as_mut()?;
@@ -180,8 +204,11 @@ impl CallTable {
                 }
                 Some(call.channel)
             }
-            Wait::Done(_, bytes) => {
+            Wait::Done(outcome, bytes) => {
                 *kept -= bytes;
+                if let Ok(reply) = outcome {
+                    reply.body.discard(link);
+                }
                 None
             }
         }
@@ -192,19 +219,158 @@ impl CallTable {
         if !matches!(self.wait(key)?, Wait::Done(..)) {
             return None;
         }
-        let Wait::Done(outcome, bytes) = self.free_ticket(key.ticket) else { return None };
+        let Wait::Done(outcome, bytes) = self.free_ticket(key.ticket, kept) else { return None };
         *kept -= bytes;
         Some(outcome)
+    }
+
+    /// Whether the outcome can be taken.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_outcome(&self, key: CallKey) -> bool {
+        let ticket = self.tickets.get(key.ticket).filter(|ticket| ticket.serial == key.serial);
+        ticket.is_some_and(|ticket| matches!(ticket.state, Wait::Done(..)))
     }
 
     /// Who is to be woken when the call ends.
     pub(crate) fn set_waker(&mut self, key: CallKey, new: &Waker) {
         if let Some(Wait::Waiting(_, waker)) = self.wait(key) {
-            match waker {
-                Some(old) => old.clone_from(new),
-                None => *waker = Some(new.clone()),
-            }
+            set_waker(waker, new);
         }
+    }
+
+    /// Whether a channel was freed since this was last asked.
+    pub(crate) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+
+    // ---- items
+
+    /// Calls with items on their way in.
+    pub(crate) fn receiving(&self) -> usize {
+        self.receiving
+    }
+
+    /// The call on a channel, if it is in flight.
+    fn call(&mut self, channel: ChannelId) -> Option<&mut InFlight> {
+        let index = self.index(channel);
+        self.channels.get_mut(index)?.call.as_mut().filter(|call| call.channel == channel)
+    }
+
+    /// Takes a frame of an item of the callee; `wakes` gets who is to be woken. Gives a call that has failed over it,
+    /// and whose peer is to be told, beside what is wrong with the frame.
+    ///
+    /// The payload has been taken or discarded, whatever comes back.
+    pub(crate) fn item(
+        &mut self,
+        frame: Frame,
+        link: &mut Link,
+        room: Room,
+        kept: &mut usize,
+        wakes: &mut Vec<Waker>,
+    ) -> (Option<CallKey>, Result<(), Fault>) {
+        let header = frame.header;
+        let (kind, channel) = (header.kind.raw(), header.channel.raw());
+        let place = match self.call(header.channel) {
+            Some(call) if header.method != call.method => {
+                Err(Fault::FinalMethod { channel, found: header.method, expected: call.method })
+            }
+            Some(call) if call.streams.receives && header.kind == Kind::Item => Ok(call.ticket),
+            _ => Err(Fault::NoStream { kind, channel }),
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(fault) => {
+                link.discard(frame.payload);
+                return (None, Err(fault));
+            }
+        };
+        let ticket = place.map(|place| (place, &mut self.tickets[place]));
+        let Some((place, Ticket { serial, flows: Some(flows), .. })) = ticket else {
+            // The call was given up.
+            link.discard(frame.payload);
+            return (None, Ok(()));
+        };
+        let (key, Some(inflow)) = (CallKey { ticket: place, serial: *serial }, &mut flows.inflow) else {
+            link.discard(frame.payload);
+            return (None, Ok(()));
+        };
+        let taken = inflow.take_frame(frame, link, room, kept, wakes);
+        (inflow.failure().map(|_| key), taken)
+    }
+
+    /// Why a call cannot go on, after an item that could not be kept.
+    pub(crate) fn failure(&self, key: CallKey) -> Option<&Status> {
+        let ticket = self.tickets.get(key.ticket).filter(|ticket| ticket.serial == key.serial)?;
+        ticket.flows.as_ref()?.inflow.as_ref()?.failure()
+    }
+
+    /// Ends a call for whoever waits for it, before its final; gives its channel, of which the peer is to be told.
+    pub(crate) fn fail_one(
+        &mut self,
+        key: CallKey,
+        error: CallError,
+        kept: &mut usize,
+        wakes: &mut Vec<Waker>,
+    ) -> Option<ChannelId> {
+        let Wait::Waiting(index, _) = *self.wait(key)? else { return None };
+        let call = self.channels[index].call.as_mut()?;
+        call.ticket = None;
+        let channel = call.channel;
+        if let Some(begun) = &mut call.begun {
+            begun.drop_body(None, kept);
+        }
+        self.resolve(key.ticket, Err(error), 0, wakes);
+        Some(channel)
+    }
+
+    /// The same for a call of which nothing has been sent, so that its channel is free at once.
+    pub(crate) fn fail_unsent(&mut self, key: CallKey, error: CallError, kept: &mut usize, wakes: &mut Vec<Waker>) {
+        if let Some(channel) = self.fail_one(key, error, kept, wakes) {
+            self.free_channel(self.index(channel));
+        }
+    }
+
+    /// Takes the next item of a call, or notes who is to be woken for it; and what is to be granted on which channel.
+    pub(crate) fn take_item(
+        &mut self,
+        key: CallKey,
+        waker: &Waker,
+        kept: &mut usize,
+    ) -> (Taken, Option<(ChannelId, u32)>) {
+        let Some(ticket) = self.tickets.get_mut(key.ticket).filter(|ticket| ticket.serial == key.serial) else {
+            return (Taken::End, None);
+        };
+        let Some(inflow) = ticket.flows.as_mut().and_then(|flows| flows.inflow.as_mut()) else {
+            return (Taken::End, None);
+        };
+        match (inflow.take(waker, kept), &ticket.state) {
+            // The final says how the stream has ended.
+            (Taken::Pending | Taken::Failed(_), Wait::Done(..)) => (Taken::End, None),
+            (taken, Wait::Waiting(index, _)) => {
+                let channel = self.channels[*index].call.as_ref().map(|call| call.channel);
+                (taken, channel.and_then(|channel| Some((channel, inflow.grant()?))))
+            }
+            (taken, _) => (taken, None),
+        }
+    }
+
+    /// Where items of this side go, while the call is in flight: the channel, its method and the credit.
+    pub(crate) fn outflow(&mut self, key: CallKey) -> Option<(ChannelId, u32, &mut Outflow)> {
+        let ticket = self.tickets.get_mut(key.ticket).filter(|ticket| ticket.serial == key.serial)?;
+        let Wait::Waiting(index, _) = ticket.state else { return None };
+        let call = self.channels[index].call.as_ref()?;
+        Some((call.channel, call.method, ticket.flows.as_mut()?.outflow.as_mut()?))
+    }
+
+    /// The callee takes more items. A call that is not in flight has crossed it.
+    pub(crate) fn grant(&mut self, channel: ChannelId, more: u32) -> Result<Option<Waker>, Fault> {
+        let Some(call) = self.call(channel) else { return Ok(None) };
+        if !call.streams.sends {
+            return Err(Fault::NoStream { kind: Kind::Control.raw(), channel: channel.raw() });
+        }
+        let Some(place) = call.ticket else { return Ok(None) };
+        let outflow = self.tickets[place].flows.as_mut().and_then(|flows| flows.outflow.as_mut());
+        outflow.map_or(Ok(None), |outflow| outflow.grant(channel.raw(), more))
     }
 
     /// Calls that are in flight.
@@ -212,7 +378,7 @@ impl CallTable {
         self.in_flight
     }
 
-    /// Takes a frame of a final message; gives who is to be woken if that ended a call.
+    /// Takes a frame of a final message; `wakes` gets who is to be woken if that ended a call.
     ///
     /// The payload has been taken or discarded, whatever comes back. `kept` is what all messages from the peer take.
     pub(crate) fn handle(
@@ -221,7 +387,8 @@ impl CallTable {
         link: &mut Link,
         room: Room,
         kept: &mut usize,
-    ) -> Result<Option<Waker>, Fault> {
+        wakes: &mut Vec<Waker>,
+    ) -> Result<(), Fault> {
         let header = frame.header;
         let index = self.index(header.channel);
         let call = self.channels.get_mut(index).and_then(|entry| entry.call.as_mut());
@@ -234,50 +401,74 @@ impl CallTable {
             let channel = header.channel.raw();
             return Err(Fault::FinalMethod { channel, found: header.method, expected: call.method });
         }
+        let inflow = call.ticket.and_then(|place| self.tickets[place].flows.as_ref()?.inflow.as_ref());
+        if inflow.is_some_and(Inflow::is_within_item) {
+            link.discard(frame.payload);
+            let (channel, found, expected) = (header.channel.raw(), header.kind.raw(), Kind::Item.raw());
+            return Err(Fault::BrokenMessage { channel, field: "kind", found, expected });
+        }
+        if call.begun.is_none() && call.ticket.is_some() && Inbound::is_plain(&frame, room, *kept) {
+            let body = Body::of(&frame, link);
+            let place = self.free_channel(index).and_then(|call| call.ticket);
+            if let Some(place) = place {
+                let bytes = body.heap_bytes();
+                *kept += bytes;
+                self.resolve(place, ended(header.kind, body, Metadata::new()), bytes, wakes);
+            }
+            return Ok(());
+        }
         let unwanted = call.ticket.is_none();
         Inbound::take_frame(&mut call.begun, frame, link, room, unwanted, kept)?;
-        if header.flags.has(Flags::MORE) {
-            return Ok(None);
+        if !header.flags.has(Flags::MORE) {
+            self.end(index, link, room, kept, wakes);
         }
-        Ok(self.end(index, room, kept))
+        Ok(())
     }
 
     /// The last frame of a final message has come.
-    fn end(&mut self, index: usize, room: Room, kept: &mut usize) -> Option<Waker> {
-        let InFlight { begun, ticket, .. } = self.free_channel(index)?;
-        let (message, place) = (begun?, ticket?);
+    fn end(&mut self, index: usize, link: &mut Link, room: Room, kept: &mut usize, wakes: &mut Vec<Waker>) {
+        // The frames of a call that was given up have not been kept.
+        let Some(InFlight { begun: Some(message), ticket: Some(place), .. }) = self.free_channel(index) else { return };
         let bytes = message.heap_bytes();
-        let outcome = outcome(message, room);
+        let outcome = outcome(*message, link, room);
         let beside = outcome.as_ref().map_or(0, |reply| reply.metadata.heap_bytes());
         *kept += beside;
-        self.resolve(place, outcome, bytes + beside)
+        self.resolve(place, outcome, bytes + beside, wakes);
     }
 
-    /// Gives one that waits its outcome.
-    fn resolve(&mut self, place: usize, outcome: Outcome, bytes: usize) -> Option<Waker> {
-        match std::mem::replace(&mut self.tickets[place].state, Wait::Done(outcome, bytes)) {
-            Wait::Waiting(_, waker) => waker,
-            Wait::Free | Wait::Done(..) => None,
+    /// Gives one that waits its outcome; `wakes` gets who is to be woken.
+    fn resolve(&mut self, place: usize, outcome: Outcome, bytes: usize, wakes: &mut Vec<Waker>) {
+        let ticket = &mut self.tickets[place];
+        if let Wait::Waiting(_, waker) = std::mem::replace(&mut ticket.state, Wait::Done(outcome, bytes)) {
+            wakes.extend(waker);
+        }
+        if let Some(flows) = &mut ticket.flows {
+            wakes.extend(flows.wakers());
         }
     }
 
-    /// Ends every call that is in flight, with the same error; gives who is to be woken.
-    pub(crate) fn fail(&mut self, error: &CallError, wakers: &mut Vec<Waker>, kept: &mut usize) {
+    /// Ends every call that is in flight, with the same error; `wakes` gets who is to be woken.
+    pub(crate) fn fail(&mut self, error: &CallError, wakes: &mut Vec<Waker>, kept: &mut usize) {
         for index in 0..self.channels.len() {
             let Some(InFlight { begun, ticket, .. }) = self.free_channel(index) else { continue };
             *kept -= begun.map_or(0, |message| message.heap_bytes());
             if let Some(place) = ticket {
-                wakers.extend(self.resolve(place, Err(error.clone()), 0));
+                self.resolve(place, Err(error.clone()), 0, wakes);
             }
         }
     }
 }
 
-fn outcome(message: Inbound, room: Room) -> Outcome {
+fn outcome(message: Inbound, link: &mut Link, room: Room) -> Outcome {
     let kind = message.kind();
-    let (body, parsed) = message.complete(room).map_err(CallError::Status)?;
+    let (body, parsed) = message.complete(room, link).map_err(CallError::Status)?;
+    ended(kind, body, parsed.metadata)
+}
+
+/// What a final of this kind says.
+fn ended(kind: Kind, body: Body, metadata: Metadata) -> Outcome {
     if kind == Kind::Error {
         return Err(CallError::Status(Status::decode(&body)));
     }
-    Ok(Reply { body, metadata: parsed.metadata })
+    Ok(Reply { body, metadata })
 }

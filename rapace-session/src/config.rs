@@ -1,8 +1,8 @@
 //! What a session is made with.
 
-use rapace_core::GeometryConfig;
 pub use rapace_core::segment::Prefault;
 pub use rapace_core::wait::WaitStrategy;
+use rapace_core::{GeometryConfig, Side};
 use rapace_registry::Registry;
 
 use crate::fault::FaultPolicy;
@@ -31,6 +31,36 @@ pub struct Config {
     pub wait: WaitStrategy,
     /// What follows from a fault of the peer.
     pub faults: FaultPolicy,
+    /// Whose large payloads are read where they lie.
+    pub read_in_place: ReadInPlace,
+}
+
+/// Whose large payloads are read where they lie, without a copy.
+///
+/// Rust takes it that what a `&[u8]` shows does not change. Of bytes in the peer's half that is the peer's word (SPEC S2),
+/// and one that breaks it does more harm than any check of this library can undo: to read in place is to **trust the
+/// peer's process as one's own**. So only whoever has chosen that does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadInPlace {
+    /// A plugin does so with its host's, which has started it and made the memory; a host copies its plugin's.
+    #[default]
+    OfTheHost,
+    /// A host does so with its plugin's too. **The plugin is trusted as this process is.**
+    OfAnyPeer,
+    /// Nobody does.
+    Never,
+}
+
+impl ReadInPlace {
+    /// Whether this side does so.
+    pub(crate) fn applies_to(self, side: Side) -> bool {
+        match self {
+            Self::OfTheHost => side == Side::B,
+            Self::OfAnyPeer => true,
+            Self::Never => false,
+        }
+    }
 }
 
 /// What the memory of a session is made of.

@@ -62,10 +62,16 @@ pub enum CallError {
         /// Why.
         reason: Status,
     },
-    /// The request is larger than the peer takes. It has not been sent.
-    #[error("{what} of the request has {found} bytes, but the peer takes {bound}")]
+    /// The peers mean different things by this method. The call has not been sent.
+    #[error("the peers differ over this method: {difference}")]
+    Incompatible {
+        /// In what, line by line.
+        difference: Arc<str>,
+    },
+    /// The request, or an item, is larger than the peer takes. It has not been sent.
+    #[error("{what} has {found} bytes, but the peer takes {bound}")]
     TooLarge {
-        /// The body, or the metadata.
+        /// The body, the metadata, or an item.
         what: &'static str,
         /// Its size.
         found: usize,
@@ -92,7 +98,20 @@ impl CallError {
             Self::Status(status) => status.code,
             Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
             Self::SessionEnded { .. } | Self::Refused { .. } => Code::Unavailable,
+            Self::Incompatible { .. } => Code::FailedPrecondition,
             Self::TooLarge { .. } | Self::TooDeep { .. } | Self::WouldBlock => Code::ResourceExhausted,
+        }
+    }
+
+    /// Whether the call may have been run, wholly or in part. One that was not sent has not.
+    pub fn may_have_run(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::DeadlineExceeded { .. } | Self::SessionEnded { .. } => true,
+            Self::Refused { .. }
+            | Self::Incompatible { .. }
+            | Self::TooLarge { .. }
+            | Self::TooDeep { .. }
+            | Self::WouldBlock => false,
         }
     }
 

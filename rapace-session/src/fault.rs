@@ -44,8 +44,8 @@ pub enum Fault {
         /// The channel.
         channel: u32,
     },
-    /// C2: a final message with another method.
-    #[error("C2: reply or error on channel {channel} with method {found}, but the call's is {expected}")]
+    /// C2: a frame of a call with another method.
+    #[error("C2: frame on channel {channel} with method {found}, but the call's is {expected}")]
     FinalMethod {
         /// The channel.
         channel: u32,
@@ -67,6 +67,34 @@ pub enum Fault {
         kind: u32,
         /// The channel.
         channel: u32,
+    },
+    /// C13: a frame of a stream, on a channel that has none, or none any more.
+    #[error("C13: frame of kind {kind} on channel {channel}, which has no such stream, or has ended it")]
+    NoStream {
+        /// The kind.
+        kind: u32,
+        /// The channel.
+        channel: u32,
+    },
+    /// C14: an item without credit.
+    #[error("C14: item of cost {found} on channel {channel}, whose credit is {credit}")]
+    NoCredit {
+        /// The channel.
+        channel: u32,
+        /// What the item costs.
+        found: u64,
+        /// What credit there is.
+        credit: i64,
+    },
+    /// C15: more credit than anybody may have.
+    #[error("C15: credit of channel {channel} becomes {found}, but may be at most {bound}")]
+    CreditOverflow {
+        /// The channel.
+        channel: u32,
+        /// The credit.
+        found: i64,
+        /// The bound.
+        bound: u32,
     },
     /// M1, M2: a message goes on as another one.
     #[error("M2: {field} of a frame on channel {channel} is {found}, but the message began with {expected}")]
@@ -95,6 +123,14 @@ pub enum Fault {
         found: usize,
         /// What it must have.
         expected: usize,
+    },
+    /// X1: `CREDIT` on another verb than `GRANT`, or a `GRANT` without it.
+    #[error("X1: flags of control verb {verb} are {found:#x}, but CREDIT belongs to verb 6, and to no other")]
+    ControlFlags {
+        /// The verb.
+        verb: u32,
+        /// The flags.
+        found: u32,
     },
     /// X2: a frame out of the order of the handshake.
     #[error("X2: frame of kind {kind} and method {method}, but {expected} was due")]
@@ -125,9 +161,12 @@ impl Fault {
             Self::NoSuchCall { .. } | Self::EarlyFinal { .. } | Self::FinalMethod { .. } => "C2",
             Self::NotLifecycle { .. } => "C3",
             Self::Stream { .. } => "C12",
+            Self::NoStream { .. } => "C13",
+            Self::NoCredit { .. } => "C14",
+            Self::CreditOverflow { .. } => "C15",
             Self::BrokenMessage { .. } => "M2",
             Self::EmptyPiece { .. } => "M1",
-            Self::ControlBody { .. } => "X1",
+            Self::ControlBody { .. } | Self::ControlFlags { .. } => "X1",
             Self::Order { .. } => "X2",
             Self::HelloSize { .. } => "X6",
         }

@@ -4,16 +4,25 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use rapace_core::slots::Class;
+
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::calls::Reply;
 use crate::error::CallError;
+use crate::flow::Streams;
+use crate::in_place::Place;
+use crate::machine::StreamKey;
 use crate::metadata::Metadata;
 use crate::served::Arrived;
 use crate::session::CallOptions;
-use crate::shared::Shared;
+use crate::shared::{Shared, panic_guard};
+use crate::state::State;
 use crate::status::{Code, Status};
+use crate::streaming::{self, Items};
 
 /// Serves the peer's calls.
 ///
@@ -87,7 +96,8 @@ pub struct IncomingCall {
 }
 
 impl IncomingCall {
-    pub(crate) fn new(shared: Arc<Shared>, arrived: Arrived) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, mut arrived: Arrived) -> Self {
+        arrived.body.leave_for(&shared);
         Self { shared, arrived, answered: false }
     }
 
@@ -96,7 +106,8 @@ impl IncomingCall {
         self.arrived.method
     }
 
-    /// The argument's bytes.
+    /// The argument's bytes. Those of a trusted peer, if they are many, are not copied: they are borrowed from its memory
+    /// until the call goes, or the [taken](Self::take_body) body does.
     pub fn body(&self) -> &[u8] {
         &self.arrived.body
     }
@@ -132,6 +143,43 @@ impl IncomingCall {
             || self.shared.state().machine.is_cancelled(self.arrived.key)
     }
 
+    /// Ready when nobody waits for the answer any more, because the caller has cancelled, as it does when its time is over,
+    /// or the session has ended; and once the call was answered.
+    pub fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.shared.state().machine.set_cancel_waker(self.arrived.key, cx.waker());
+        if over { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What goes beside the request and the reply, as the caller has said.
+    pub fn streams(&self) -> Streams {
+        self.arrived.streams
+    }
+
+    /// The caller's items. They outlive the call no longer than to say so.
+    pub fn items(&self) -> Items {
+        Items::new(Arc::clone(&self.shared), self.arrived.key)
+    }
+
+    /// Sends the caller an item as soon as there is credit and room.
+    ///
+    /// # Errors
+    ///
+    /// When it will never go: it is too large, the caller takes none, has cancelled, or is gone.
+    pub fn poll_send(&self, cx: &mut Context<'_>, item: &[u8]) -> Poll<Result<(), CallError>> {
+        if !self.arrived.streams.receives {
+            let status = Status::new(Code::FailedPrecondition, "the caller takes no items");
+            return Poll::Ready(Err(CallError::Status(status)));
+        }
+        let mut state = self.shared.state();
+        if !state.leading {
+            state.pump();
+        }
+        let sent = streaming::send(&mut state, StreamKey::Theirs(self.arrived.key), item, cx.waker());
+        state.flush();
+        self.shared.leave(state);
+        sent
+    }
+
     /// The name of the calling peer.
     pub fn peer(&self) -> &str {
         &self.shared.peer().name
@@ -143,12 +191,58 @@ impl IncomingCall {
     ///
     /// As [`Session::call`](crate::Session::call).
     pub fn call_back(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        self.shared.call_at(self.arrived.depth, method, body, options)
+        self.caller().call_blocking(method, body, options)
+    }
+
+    /// The way to call the caller back, nested in this call, also when it is kept for longer.
+    pub fn caller(&self) -> Caller {
+        Caller::new(&self.shared, self.arrived.depth)
+    }
+
+    /// Runs a future for this call. It is polled at once, in place; if it is not ready it moves to the executor, which is
+    /// tokio's when an `AsyncSession` attends to this session, and else the threads that wait on it.
+    pub fn run_async<F, Fut>(self, make: F)
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (shared, depth) = (Arc::clone(&self.shared), self.arrived.depth);
+        let mut future = Box::pin(make(self));
+        // The executor polls again, with a waker of its own.
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            shared.spawn(depth, future);
+        }
     }
 
     /// Answers with a reply. It never waits: what finds no room is sent when there is some.
     pub fn reply(self, body: &[u8]) {
         self.answer(Ok(body), &Metadata::new());
+    }
+
+    /// Answers with a reply of `bytes` bytes that `fill` writes, straight into the memory that the caller reads if there is
+    /// room for it. What is there before is zeros, or anything.
+    pub fn reply_in_place(mut self, bytes: usize, fill: impl FnOnce(&mut [u8])) {
+        let shared = Arc::clone(&self.shared);
+        // What is kept for replies is for those that cannot wait until this one is written.
+        let Some(mut place) = Place::new(&shared, Class::Request, bytes) else {
+            let mut body = vec![0; bytes];
+            fill(&mut body);
+            return self.reply(&body);
+        };
+        fill(&mut place.bytes()[..bytes]);
+        let Some(loan) = place.loan().take() else { return };
+        let mut state = shared.state();
+        let State { machine, link, .. } = &mut *state;
+        *place.loan() = machine.finish_in_place(self.arrived.key, loan, bytes, link);
+        state.flush();
+        shared.leave(state);
+        if place.loan().is_some() {
+            // It has to wait for room, and not in the slots.
+            let body = place.bytes()[..bytes].to_vec();
+            drop(place);
+            return self.reply(&body);
+        }
+        self.answered = true;
     }
 
     /// Answers with a reply and metadata.
@@ -180,14 +274,7 @@ impl IncomingCall {
         }
         let _nested = Nesting::enter(self.depth());
         // A handler that panics drops the call, which answers it.
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.handle(self)));
-        if let Err(payload) = outcome {
-            tracing::error!("a handler panicked");
-            // What was thrown may throw in turn when it is dropped: that is forgotten, and only that, because a peer may
-            // be able to make a handler panic as often as it likes.
-            let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
-            let _ = dropped.map_err(std::mem::forget);
-        }
+        panic_guard(|| handler.handle(self));
     }
 }
 
@@ -209,6 +296,23 @@ impl fmt::Debug for IncomingCall {
             .field("depth", &self.arrived.depth)
             .field("bytes", &self.arrived.body.len())
             .finish()
+    }
+}
+
+/// A future whose polls count as nested in a call of some depth.
+#[cfg(feature = "tokio")]
+pub(crate) struct Nested {
+    pub(crate) depth: u8,
+    pub(crate) future: crate::tasks::Future,
+}
+
+#[cfg(feature = "tokio")]
+impl Future for Nested {
+    type Output = ();
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> std::task::Poll<()> {
+        let _nested = Nesting::enter(self.depth);
+        self.future.as_mut().poll(cx)
     }
 }
 

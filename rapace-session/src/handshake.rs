@@ -243,7 +243,7 @@ impl<R: Role> Handshake<R> {
             ended = self.sleep(greeting.due().unwrap_or("room for the hello"))?;
         };
         debug!(peer = %peer.name, version = %peer.version, side = %R::SIDE, "session open");
-        Ok(Session::new(self.link, self.process, self.config, peer, Box::new(handler)))
+        Ok(Session::new(self.link, self.process, self.config, peer, Box::new(handler))?)
     }
 
     /// Sleeps until something comes; says whether the peer is gone.
@@ -329,6 +329,9 @@ impl Greeting {
         link.take_payload(frame.payload, &mut body);
         if header.kind != Kind::Control {
             return Err(out_of_order.into());
+        }
+        if header.flags.has(Flags::CREDIT) {
+            return Err(Fault::ControlFlags { verb: header.method, found: header.flags.raw() }.into());
         }
         let more = header.flags.has(Flags::MORE);
         match header.verb() {

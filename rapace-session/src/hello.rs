@@ -1,9 +1,12 @@
 //! Who a peer is and what it takes (SPEC section 10.1).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use rapace_core::Side;
 use rapace_core::channel::CHANNELS_MAX;
 use rapace_core::layout::{PROTOCOL_MAJOR, PROTOCOL_MINOR};
-use rapace_registry::{Comparison, Registry};
+use rapace_registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
@@ -11,8 +14,6 @@ use crate::status::{Code, Status};
 
 /// The largest hello, in bytes.
 pub const HELLO_BYTES_MAX: usize = 1 << 20;
-/// The longest list of differences in a refusal, in bytes.
-const REFUSAL_BYTES_MAX: usize = 4096;
 /// The longest name or version, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -27,7 +28,7 @@ impl Features {
     /// Streams (SPEC feature bit 0).
     pub const STREAMS: Self = Self(1);
     /// What this implementation has.
-    pub const SUPPORTED: Self = Self::NONE;
+    pub const SUPPORTED: Self = Self::STREAMS;
 
     /// What both have.
     #[must_use]
@@ -49,8 +50,6 @@ pub enum RefusalReason {
     Version = 1,
     /// Both peers have the same role.
     Role = 2,
-    /// A registry that contradicts the other's.
-    Registry = 3,
 }
 
 impl RefusalReason {
@@ -59,7 +58,6 @@ impl RefusalReason {
         match status.details.first()? {
             1 => Some(Self::Version),
             2 => Some(Self::Role),
-            3 => Some(Self::Registry),
             _ => None,
         }
     }
@@ -118,6 +116,9 @@ pub struct PeerInfo {
     pub depth_max: u8,
     /// The services that it offers and expects.
     pub registry: Registry,
+    /// The methods that neither side calls, by their ids, because the registries differ in them: where, beginning with
+    /// the full name of the method, and what stands there on this side ("here") and on the peer's ("there").
+    pub refused: BTreeMap<u32, Arc<str>>,
 }
 
 fn role(side: Side) -> u8 {
@@ -183,11 +184,12 @@ impl Hello {
         Ok(hello)
     }
 
-    /// Checks a peer's hello against what this side expects (SPEC X7).
+    /// Checks a peer's hello against what this side expects (SPEC X7). Registries that differ are no reason to refuse it:
+    /// the methods in which they do are [refused](PeerInfo::refused) (SPEC G4).
     ///
     /// # Errors
     ///
-    /// The status with which to refuse it: it names the field, service or method, and both values.
+    /// The status with which to refuse it: it names the field and both values.
     pub fn check(self, ours: Side, our_registry: &Registry) -> Result<PeerInfo, Status> {
         if self.major != PROTOCOL_MAJOR {
             return Err(other_version(self.major));
@@ -217,10 +219,7 @@ impl Hello {
                 .map_err(|error| Status::new(Code::InvalidArgument, format!("registry of the hello: {error}")))?
         };
         let comparison = rapace_registry::compare(our_registry, &registry);
-        if !comparison.is_compatible() {
-            let message = incompatibilities(&comparison, ours);
-            return Err(RefusalReason::Registry.status(message));
-        }
+        let refused = comparison.refusals().iter().map(|(id, text)| (id.get(), Arc::from(text.as_str()))).collect();
         Ok(PeerInfo {
             name: self.name,
             version: self.version,
@@ -231,23 +230,9 @@ impl Hello {
             calls_max: self.max_calls,
             depth_max: self.max_depth,
             registry,
+            refused,
         })
     }
-}
-
-/// What stands between two registries, as many lines as fit a refusal.
-fn incompatibilities(comparison: &Comparison, ours: Side) -> String {
-    let mut message = format!("registries are incompatible ({ours} here, {} there)", ours.peer());
-    for (shown, difference) in comparison.incompatibilities().enumerate() {
-        let line = format!("\n{difference}");
-        if message.len() + line.len() > REFUSAL_BYTES_MAX {
-            let more = comparison.incompatibilities().count() - shown;
-            message.push_str(&format!("\n... and {more} more"));
-            break;
-        }
-        message.push_str(&line);
-    }
-    message
 }
 
 fn too_large(found: usize) -> Status {
@@ -261,6 +246,8 @@ fn other_version(major: u16) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use rapace_registry::{Provider, Service, ServiceBuilder, Version};
+
     use super::*;
 
     fn hello() -> Hello {
@@ -293,6 +280,24 @@ mod tests {
         assert!(check(|h| h.max_message_bytes = 0).contains("max_message_bytes of the hello is 0"));
         assert!(check(|h| h.name = "x".repeat(129)).contains("length of name of the hello is 129"));
         assert!(check(|h| h.registry = vec![1, 2, 3]).contains("registry of the hello"));
+    }
+
+    #[test]
+    fn methods_that_differ_are_refused_and_the_hello_is_not() {
+        let service = |ty: fn(ServiceBuilder) -> ServiceBuilder| {
+            let service = Service::builder("s", Version::new(1, 0), Provider::Plugin).unary::<u8, u8>("same", 1);
+            Registry::builder().service(ty(service)).build().unwrap()
+        };
+        let ours = service(|service| service.unary::<u8, u16>("other", 2));
+        let theirs = service(|service| service.unary::<u8, u32>("other", 2));
+        let check = |hello: &Registry, ours: &Registry| {
+            let hello = Hello::new(Side::B, &Limits::default(), "analytics", "1.2.3", hello);
+            hello.check(Side::A, ours).unwrap().refused
+        };
+        let difference = Arc::from("s.other (2): result: u16 here, u32 there");
+        assert_eq!(check(&theirs, &ours), BTreeMap::from([(2, difference)]));
+        assert!(check(&ours, &ours).is_empty());
+        assert!(check(&Registry::default(), &ours).is_empty());
     }
 
     #[test]

@@ -28,13 +28,17 @@ mod process;
 mod role;
 
 mod calls;
+mod flow;
 mod machine;
 mod message;
 mod outbox;
 mod served;
 
+mod alarm;
+mod caller;
 mod handler;
 mod handshake;
+mod in_place;
 mod liveness;
 mod parker;
 mod patience;
@@ -42,15 +46,21 @@ mod pending;
 mod session;
 mod shared;
 mod state;
+mod streaming;
+mod tasks;
+mod timers;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod waiters;
+mod wake_flag;
 
 pub use body::Body;
+pub use caller::{AsCaller, Caller, CallerSlot};
 pub use calls::Reply;
-pub use config::{Config, Prefault, SegmentBacking, WaitStrategy};
+pub use config::{Config, Prefault, ReadInPlace, SegmentBacking, WaitStrategy};
 pub use error::{CallError, SessionEnd};
 pub use fault::{Fault, FaultPolicy};
+pub use flow::Streams;
 pub use handler::{Handler, IncomingCall, NoService, Router};
 pub use handshake::{Handshake, HandshakeError};
 pub use hello::{Features, HELLO_BYTES_MAX, Hello, PeerInfo, RefusalReason};
@@ -63,3 +73,4 @@ pub use role::{PeerA, PeerB, Role};
 pub use served::LIFECYCLE_METHODS;
 pub use session::{CallOptions, Session, SessionStats};
 pub use status::{Code, Status};
+pub use streaming::{Items, StreamingCall};

@@ -6,6 +6,15 @@ use rapace_core::GeometryConfig;
 use rapace_core::channel::CHANNELS_MAX;
 use thiserror::Error;
 
+use crate::calls::CallTable;
+use crate::flow::Flows;
+use crate::handler::IncomingCall;
+use crate::machine::StreamKey;
+use crate::message::Inbound;
+use crate::outbox::Outbox;
+use crate::served::ServedTable;
+use crate::tasks::Tasks;
+
 /// Bounds on what a peer can make this process keep and do, all in one place. [`Limits::worst_case_bytes`] sums them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -18,10 +27,15 @@ pub struct Limits {
     /// Deepest chain of nested calls that is served: 1 to 255. It bounds the stack of a thread that waits. Default 16.
     pub depth_max: u8,
     /// Bytes of messages from the peer that may be kept at once: those in pieces, those that wait for a handler, those
-    /// in handlers, and replies nobody has taken. A message beyond that ends its call. Default 128 MiB.
+    /// in handlers, items and replies nobody has taken, and the queues of items. A message beyond that ends its call, an
+    /// item its stream. Default 128 MiB.
     pub inbound_bytes_max: usize,
+    /// Bytes of items, at a cost of 64 more each, that a stream's sender may be ahead of the reader here, one item beyond
+    /// it included: 1 to 1 GiB. It is less while more streams are open than half of `inbound_bytes_max` has room for.
+    /// Default 256 KiB.
+    pub stream_window_bytes: u32,
     /// Bytes of replies and large messages that may wait for the peer to make room. A reply beyond that becomes an
-    /// error; a request waits. Default 128 MiB.
+    /// error; a request or an item waits. Default 128 MiB.
     pub outbound_bytes_max: usize,
 }
 
@@ -33,6 +47,7 @@ impl Default for Limits {
             calls_max: 1024,
             depth_max: 16,
             inbound_bytes_max: 128 << 20,
+            stream_window_bytes: 256 << 10,
             outbound_bytes_max: 128 << 20,
         }
     }
@@ -51,8 +66,21 @@ pub struct LimitError {
     pub bound: &'static str,
 }
 
-/// A generous bound on what the tables keep for one call beside its bytes.
-const CALL_BYTES: usize = 512;
+/// A bound on what is kept for one call beside its bytes: in the tables, for its streams, for all that may wait in the
+/// outbox on its behalf, and for its handler, but for what that keeps itself.
+const CALL_BYTES: usize = 2048;
+/// Its final; a request, an item, and the end behind it; `CANCEL` or `GRANT`.
+const OURS: usize = CallTable::BYTES_EACH + STREAMS + size_of::<Inbound>() + 4 * Outbox::BYTES_EACH;
+/// Its request; an item, and the final behind it; `GRANT`.
+const THEIRS: usize = ServedTable::BYTES_EACH
+    + STREAMS
+    + size_of::<Inbound>()
+    + 3 * Outbox::BYTES_EACH
+    + Tasks::BYTES_EACH
+    + size_of::<IncomingCall>();
+/// Both ways, and an item that has come in part.
+const STREAMS: usize = size_of::<Flows>() + size_of::<Inbound>() + 2 * size_of::<StreamKey>();
+const _: () = assert!(OURS <= CALL_BYTES && THEIRS <= CALL_BYTES, "a call keeps more than is reckoned");
 /// The same for one slot: the owner's entry and the receiver's, and their bits.
 const SLOT_TABLE_BYTES: usize = 16;
 
@@ -86,6 +114,8 @@ impl Limits {
             self.inbound_bytes_max >= enough,
             "at least message_bytes_max and metadata_bytes_max together",
         )?;
+        let window = self.stream_window_bytes as usize;
+        check("stream_window_bytes", window, (1..=1 << 30).contains(&window), "1 to 1073741824")?;
         check("outbound_bytes_max", self.outbound_bytes_max, self.outbound_bytes_max >= 1 << 16, "at least 65536")
     }
 
@@ -144,6 +174,7 @@ mod tests {
             (Limits { calls_max: 4097, ..d }, "calls_max"),
             (Limits { depth_max: 0, ..d }, "depth_max"),
             (Limits { inbound_bytes_max: 1 << 20, ..d }, "inbound_bytes_max"),
+            (Limits { stream_window_bytes: 0, ..d }, "stream_window_bytes"),
             (Limits { outbound_bytes_max: 0, ..d }, "outbound_bytes_max"),
         ] {
             assert_eq!(limits.check().unwrap_err().field, field);

@@ -4,20 +4,22 @@
 //! [`Machine::wakes`] says who is to be woken. A driver does the rest: see `session.rs`.
 
 mod control;
+mod streams;
 
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind, Verb};
-use rapace_core::link::{Link, SendRefusal};
+use rapace_core::link::{Link, Loan, SendRefusal};
 use rapace_core::slots::Class;
 use rapace_core::{PeerFault, Side};
 
 use crate::calls::{CallKey, CallTable, Outcome};
 use crate::error::{CallError, SessionEnd};
 use crate::fault::{Fault, FaultPolicy};
-use crate::hello::PeerInfo;
+use crate::flow::{Flows, Inflow, Outflow, Streams};
+use crate::hello::{Features, PeerInfo};
 use crate::limits::Limits;
 use crate::message::Room;
 use crate::metadata::Metadata;
@@ -38,6 +40,8 @@ pub(crate) struct Request<'a> {
     pub(crate) depth: u32,
     /// Whether it travels on channel 0.
     pub(crate) lifecycle: bool,
+    /// What goes beside it. A lifecycle call has none.
+    pub(crate) streams: Streams,
 }
 
 /// Why a request was not sent.
@@ -49,9 +53,12 @@ pub(crate) enum Unsent {
     Failed(CallError),
 }
 
+pub(crate) use streams::{Sent, StreamKey};
+
 /// The state of an open session.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    side: Side,
     limits: Limits,
     peer: Arc<PeerInfo>,
     calls: CallTable,
@@ -69,11 +76,15 @@ pub(crate) struct Machine {
     faults: u32,
     end: Option<Arc<SessionEnd>>,
     wakes: Vec<Waker>,
+    /// Streams that wait for room, to be woken when there is some.
+    wait_for_room: Vec<StreamKey>,
+    items_sent: u64,
 }
 
 impl Machine {
     pub(crate) fn new(side: Side, limits: Limits, peer: Arc<PeerInfo>, policy: FaultPolicy) -> Self {
         Self {
+            side,
             calls: CallTable::new(side, peer.calls_max),
             served: ServedTable::new(limits.calls_max),
             limits,
@@ -87,6 +98,8 @@ impl Machine {
             faults: 0,
             end: None,
             wakes: Vec::new(),
+            wait_for_room: Vec::new(),
+            items_sent: 0,
         }
     }
 
@@ -107,12 +120,17 @@ impl Machine {
 
     /// Whether messages wait for room.
     pub(crate) fn wants_room(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || !self.wait_for_room.is_empty()
     }
 
     /// Calls in flight: ours, and the peer's.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         (self.calls.in_flight(), self.served.in_flight())
+    }
+
+    /// Whether a call of ours has ended since this was last asked.
+    pub(crate) fn take_freed(&mut self) -> bool {
+        self.calls.take_freed()
     }
 
     /// Bytes of messages from the peer that are kept, and bytes that wait to be sent.
@@ -129,17 +147,13 @@ impl Machine {
 
     /// Sends a request.
     pub(crate) fn open(&mut self, request: &Request<'_>, link: &mut Link) -> Result<CallKey, Unsent> {
-        let (prefix, depth) = self.admit(request).map_err(Unsent::Failed)?;
+        let (prefix, depth) = self.admit(request, request.body.len()).map_err(Unsent::Failed)?;
         let total = prefix.bytes().len() + request.body.len();
         let in_pieces = total > link.frame_bytes_max(Class::Request);
         if in_pieces && !self.outbox.is_empty() && self.outbox.bytes() + total > self.limits.outbound_bytes_max {
             return Err(Unsent::Full);
         }
-        let opened =
-            if request.lifecycle { self.calls.open_lifecycle(request.method) } else { self.calls.open(request.method) };
-        let (key, channel) = opened.ok_or(Unsent::Full)?;
-        let header =
-            FrameHeader { channel, method: request.method, kind: Kind::Request, flags: prefix.flags, depth, credit: 0 };
+        let (key, header) = self.enter(request, &prefix, depth).ok_or(Unsent::Full)?;
         if in_pieces {
             let bytes = [prefix.bytes(), request.body].concat();
             self.outbox.push(Ticket::Request(key), Class::Request, header, bytes);
@@ -150,30 +164,90 @@ impl Machine {
         }
         match link.try_send(Class::Request, &header, &[prefix.bytes(), request.body]) {
             Ok(()) => Ok(key),
-            Err(refusal) => {
-                self.calls.unsend(key, &mut self.kept);
-                match refusal {
-                    SendRefusal::Fault(fault) => {
-                        self.fault(fault.into());
-                        Err(Unsent::Failed(self.ended_error()))
-                    }
-                    _ => Err(Unsent::Full),
-                }
+            Err(refusal) => Err(self.unsent(key, refusal, link)),
+        }
+    }
+
+    /// Sends a request whose body of so many bytes lies behind room for its prefix in a loan. One that is not sent stays in
+    /// its place.
+    pub(crate) fn open_in_place(
+        &mut self,
+        request: &Request<'_>,
+        place: &mut Option<Loan>,
+        bytes: usize,
+        link: &mut Link,
+    ) -> Result<CallKey, Unsent> {
+        let (prefix, depth) = self.admit(request, bytes).map_err(Unsent::Failed)?;
+        let Some(mut loan) = place.take() else { return Err(Unsent::Failed(CallError::WouldBlock)) };
+        let begin = prefix.bytes().len();
+        let Some((key, header)) = self.enter(request, &prefix, depth) else {
+            *place = Some(loan);
+            return Err(Unsent::Full);
+        };
+        // The time that is left has changed since the loan was made; its length has not.
+        loan[..begin].copy_from_slice(prefix.bytes());
+        match link.send_loan(loan, 0..begin + bytes, &header) {
+            Ok(()) => Ok(key),
+            Err((loan, refusal)) => {
+                *place = Some(loan);
+                Err(self.unsent(key, refusal, link))
             }
         }
     }
 
+    /// A call takes its channel.
+    fn enter(&mut self, request: &Request<'_>, prefix: &Prefix, depth: u8) -> Option<(CallKey, FrameHeader)> {
+        let (mut flags, mut credit) = (prefix.flags, 0);
+        let (key, channel) = if request.lifecycle {
+            self.calls.open_lifecycle(request.method)
+        } else if request.streams.any() {
+            let mut flows = Flows::default();
+            if request.streams.receives {
+                credit = self.window();
+                flags = flags.with(Flags::CREDIT);
+                flows.inflow = Some(Inflow::new(credit));
+            }
+            if request.streams.sends {
+                flags = flags.with(Flags::ITEMS);
+                // The callee grants some when it has the request.
+                flows.outflow = Some(Outflow::new(0));
+            }
+            self.calls.open(request.method, Some(Box::new(flows)))
+        } else {
+            self.calls.open(request.method, None)
+        }?;
+        Some((key, FrameHeader { channel, method: request.method, kind: Kind::Request, flags, depth, credit }))
+    }
+
+    /// A call gives its channel back, of which nothing was sent.
+    fn unsent(&mut self, key: CallKey, refusal: SendRefusal, link: &mut Link) -> Unsent {
+        self.calls.unsend(key, link, &mut self.kept);
+        match refusal {
+            SendRefusal::Fault(fault) => {
+                self.fault(fault.into());
+                Unsent::Failed(self.ended_error())
+            }
+            _ => Unsent::Full,
+        }
+    }
+
     /// Checks what is known before anything is sent.
-    fn admit(&self, request: &Request<'_>) -> Result<(Prefix, u8), CallError> {
+    fn admit(&self, request: &Request<'_>, bytes: usize) -> Result<(Prefix, u8), CallError> {
         if let Some(end) = &self.end {
             return Err(CallError::SessionEnded { end: Arc::clone(end) });
         }
         if let Some(reason) = &self.refusing {
             return Err(CallError::Refused { reason: reason.clone() });
         }
+        if let Some(difference) = self.peer.refused.get(&request.method) {
+            return Err(CallError::Incompatible { difference: Arc::clone(difference) });
+        }
+        if request.streams.any() && !self.peer.features.has(Features::STREAMS) {
+            return Err(CallError::Status(Status::new(Code::Unimplemented, "the peer does not know streams")));
+        }
         let bound = self.peer.message_bytes_max;
-        if request.body.len() > bound {
-            return Err(CallError::TooLarge { what: "body", found: request.body.len(), bound });
+        if bytes > bound {
+            return Err(CallError::TooLarge { what: "body", found: bytes, bound });
         }
         let depth = u8::try_from(request.depth).ok().filter(|depth| *depth <= self.peer.depth_max);
         let depth = depth.ok_or(CallError::TooDeep { found: request.depth, bound: self.peer.depth_max })?;
@@ -190,6 +264,12 @@ impl Machine {
         self.calls.take(key, &mut self.kept)
     }
 
+    /// Whether there is one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_outcome(&self, key: CallKey) -> bool {
+        self.calls.has_outcome(key)
+    }
+
     /// Who is to be woken when the call ends.
     pub(crate) fn set_waker(&mut self, key: CallKey, waker: &Waker) {
         self.calls.set_waker(key, waker);
@@ -199,9 +279,10 @@ impl Machine {
     pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link) {
         match self.outbox.withdraw(key) {
             // Nothing of it has been sent, so the peer need not know.
-            Some(false) => self.calls.unsend(key, &mut self.kept),
+            Some(false) => self.calls.unsend(key, link, &mut self.kept),
             Some(true) | None => {
-                if let Some(channel) = self.calls.abandon(key, &mut self.kept) {
+                if let Some(channel) = self.calls.abandon(key, link, &mut self.kept) {
+                    self.outbox.withdraw_items(channel);
                     self.send_control(Verb::Cancel, &channel.raw().to_le_bytes(), link);
                 }
             }
@@ -269,7 +350,7 @@ impl Machine {
         let fits = prefix.bytes().len() + body.len() <= link.frame_bytes_max(Class::Reply);
         if fits && self.outbox.is_empty() {
             match link.try_send(Class::Reply, &header, &[prefix.bytes(), body]) {
-                Ok(()) => return self.served.remove(key, &mut self.kept),
+                Ok(()) => return self.served.remove(key, &mut self.kept, &mut self.wakes),
                 Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
                 Err(_) => {}
             }
@@ -289,6 +370,33 @@ impl Machine {
         self.outbox.push(Ticket::Final(key), Class::Reply, header, bytes);
         if let Err(fault) = self.flush_outbox(link) {
             self.fault(fault.into());
+        }
+    }
+
+    /// Sends the reply to a call of the peer, which is in a loan; gives it back, with all that is in it, if that cannot be.
+    pub(crate) fn finish_in_place(
+        &mut self,
+        key: ServedKey,
+        loan: Loan,
+        bytes: usize,
+        link: &mut Link,
+    ) -> Option<Loan> {
+        let fits = bytes <= self.peer.message_bytes_max && self.outbox.is_empty();
+        let Some(method) = self.served.method(key).filter(|_| fits) else { return Some(loan) };
+        let (channel, kind) = (key.channel(), Kind::Reply);
+        let header = FrameHeader { channel, method, kind, flags: Flags::NONE, depth: 0, credit: 0 };
+        match link.send_loan(loan, 0..bytes, &header) {
+            Ok(()) => {
+                self.served.ending(key, &mut self.kept);
+                self.served.remove(key, &mut self.kept, &mut self.wakes);
+                None
+            }
+            Err((loan, refusal)) => {
+                if let SendRefusal::Fault(fault) = refusal {
+                    self.fault(fault.into());
+                }
+                Some(loan)
+            }
         }
     }
 
@@ -314,20 +422,26 @@ impl Machine {
                 Err(Fault::EarlyFinal { channel: frame.header.channel.raw() })
             }
             Kind::Reply | Kind::Error => {
-                let waker = self.calls.handle(frame, link, room, &mut self.kept)?;
-                self.wakes.extend(waker);
+                let channel = frame.header.channel;
+                self.calls.handle(frame, link, room, &mut self.kept, &mut self.wakes)?;
+                if !self.outbox.is_empty() {
+                    // The callee wants no more items.
+                    self.outbox.withdraw_items(channel);
+                }
                 Ok(())
             }
             Kind::Request => {
                 let depth = frame.header.depth;
-                let step = self.served.handle(frame, link, room, &mut self.kept, now)?;
+                self.check_streams(&frame).inspect_err(|_| link.discard(frame.payload))?;
+                let window = if frame.header.flags.has(Flags::ITEMS) { self.window() } else { 0 };
+                let step = self.served.handle(frame, link, room, &mut self.kept, window, now)?;
                 self.step(self.judge(step, depth), link);
                 Ok(())
             }
             Kind::Control => self.control(frame, link),
             Kind::Item | Kind::End => {
-                link.discard(frame.payload);
-                Err(Fault::Stream { kind: kind.raw(), channel: frame.header.channel.raw() })
+                self.check_streams(&frame).inspect_err(|_| link.discard(frame.payload))?;
+                self.item(frame, link, room)
             }
         }
     }
@@ -342,6 +456,8 @@ impl Machine {
                     let message =
                         format!("the call is nested {depth} deep, but at most {} is served", self.limits.depth_max);
                     Step::Answer(key, Status::new(Code::ResourceExhausted, message))
+                } else if let Some(difference) = self.difference(key) {
+                    Step::Answer(key, Status::new(Code::FailedPrecondition, difference))
                 } else {
                     Step::Arrived(key)
                 }
@@ -350,9 +466,20 @@ impl Machine {
         }
     }
 
+    /// In what the peers differ over the method of a call, if they do.
+    fn difference(&self, key: ServedKey) -> Option<String> {
+        if self.peer.refused.is_empty() {
+            return None;
+        }
+        Some(self.peer.refused.get(&self.served.method(key)?)?.to_string())
+    }
+
     fn step(&mut self, step: Step, link: &mut Link) {
+        if let Step::Arrived(key) = step {
+            self.grant_first(key, link);
+        }
         if let Step::Answer(key, status) = step {
-            self.served.withdraw(key);
+            self.served.withdraw(key, link);
             self.finish(key, Err(&status), &Metadata::new(), link);
         }
     }
@@ -380,7 +507,7 @@ impl Machine {
         let end = Arc::new(end);
         let error = CallError::SessionEnded { end: Arc::clone(&end) };
         self.calls.fail(&error, &mut self.wakes, &mut self.kept);
-        self.served.clear(&mut self.kept);
+        self.served.clear(&mut self.kept, &mut self.wakes);
         self.outbox.clear();
         self.end = Some(end);
     }
@@ -396,10 +523,10 @@ impl Machine {
 
     /// Sends what waits and finds room.
     pub(crate) fn flush_outbox(&mut self, link: &mut Link) -> Result<(), PeerFault> {
-        let (served, kept) = (&mut self.served, &mut self.kept);
+        let (served, kept, wakes) = (&mut self.served, &mut self.kept, &mut self.wakes);
         let result = self.outbox.flush(link, |ticket| {
             if let Ticket::Final(key) = ticket {
-                served.remove(key, kept);
+                served.remove(key, kept, wakes);
             }
         });
         if !self.outbox.has_control() {

@@ -29,6 +29,13 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
+    /// Whether a frame is a whole message with nothing before its body, which may be kept: most are, and need no table.
+    pub(crate) fn is_plain(frame: &Frame, room: Room, kept: usize) -> bool {
+        let bytes = frame.payload.bytes();
+        let flags = Flags::MORE.with(Flags::DEADLINE).with(Flags::METADATA);
+        !frame.header.flags.has_any(flags) && bytes <= room.message_bytes && kept + bytes <= room.kept_bytes
+    }
+
     /// Takes the next frame of the message in `begun`, which becomes one with the first.
     ///
     /// The payload has been taken or discarded, whatever comes back. An `unwanted` message is followed, not kept. What is
@@ -38,7 +45,7 @@ impl Inbound {
     ///
     /// M1 or M2 when the frame is not the next one.
     pub(crate) fn take_frame(
-        begun: &mut Option<Self>,
+        begun: &mut Option<Box<Self>>,
         frame: Frame,
         link: &mut Link,
         room: Room,
@@ -46,11 +53,12 @@ impl Inbound {
         kept: &mut usize,
     ) -> Result<(), Fault> {
         let bytes = frame.payload.bytes();
-        if let Err(fault) = check(&frame.header, begun.as_ref(), bytes) {
+        if let Err(fault) = check(&frame.header, begun.as_deref(), bytes) {
             link.discard(frame.payload);
             return Err(fault);
         }
-        let message = begun.get_or_insert_with(|| Self { header: frame.header, body: Body::default(), dropped: None });
+        let message =
+            begun.get_or_insert_with(|| Box::new(Self { header: frame.header, body: Body::default(), dropped: None }));
         if message.dropped.is_none()
             && let Some(refused) = room.refuse(message.body.len(), bytes, &frame.header, *kept)
         {
@@ -62,7 +70,7 @@ impl Inbound {
         }
         let before = message.body.heap_bytes();
         if message.body.is_empty() {
-            message.body = Body::take(frame.payload, link);
+            message.body = Body::of(&frame, link);
         } else {
             message.body.append(frame.payload, link);
         }
@@ -90,17 +98,25 @@ impl Inbound {
     }
 
     /// The body behind its prefix, and what the prefix says; or why the message is not taken.
-    pub(crate) fn complete(self, room: Room) -> Result<(Body, Parsed), Status> {
+    pub(crate) fn complete(self, room: Room, link: &mut Link) -> Result<(Body, Parsed), Status> {
         if let Some(status) = self.dropped {
             return Err(status);
         }
         let mut body = self.body;
-        let parsed = prefix::parse(self.header.flags, &mut body, room.metadata_bytes)?;
-        if body.len() > room.message_bytes {
+        let parsed = prefix::parse(self.header.flags, &mut body, room.metadata_bytes).and_then(|parsed| {
+            if body.len() <= room.message_bytes {
+                return Ok(parsed);
+            }
             let message = format!("body has {} bytes, but at most {} are taken", body.len(), room.message_bytes);
-            return Err(Status::new(Code::ResourceExhausted, message));
+            Err(Status::new(Code::ResourceExhausted, message))
+        });
+        match parsed {
+            Ok(parsed) => Ok((body, parsed)),
+            Err(status) => {
+                body.discard(link);
+                Err(status)
+            }
         }
-        Ok((body, parsed))
     }
 }
 

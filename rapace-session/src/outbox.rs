@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use rapace_core::descriptor::{Flags, FrameHeader};
+use rapace_core::descriptor::{Flags, FrameHeader, Verb};
 use rapace_core::link::{Link, SendRefusal};
 use rapace_core::slots::Class;
 use rapace_core::{ChannelId, PeerFault};
@@ -22,6 +22,8 @@ pub(crate) enum Ticket {
     Request(CallKey),
     /// The final message of a call of the peer.
     Final(ServedKey),
+    /// An item of a stream, or its end.
+    Item,
 }
 
 /// A message to send: its header without `MORE`, prefix and body in one.
@@ -32,6 +34,8 @@ struct Queued {
     header: FrameHeader,
     bytes: Vec<u8>,
     sent: usize,
+    /// What follows on the same channel: the final, or the end of the stream, behind an item.
+    next: Option<Box<Queued>>,
 }
 
 /// The messages that wait.
@@ -43,6 +47,9 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// What is kept for a message that waits, beside its bytes. Lists that have grown may be half empty.
+    pub(crate) const BYTES_EACH: usize = 2 * size_of::<Queued>();
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.control.is_empty() && self.messages.is_empty()
@@ -64,19 +71,53 @@ impl Outbox {
         self.messages.iter().any(|queued| queued.header.channel == channel && is_request(queued))
     }
 
-    /// Adds a message.
+    /// Whether anything on this channel waits. Nothing but its final, or the end of its stream, may be added then.
+    pub(crate) fn holds(&self, channel: ChannelId) -> bool {
+        self.messages.iter().any(|queued| queued.header.channel == channel)
+    }
+
+    /// Adds a message. It waits for one of the same channel that is there before it.
     pub(crate) fn push(&mut self, ticket: Ticket, class: Class, header: FrameHeader, bytes: Vec<u8>) {
         self.bytes += bytes.len();
-        let queue = if ticket == Ticket::Control { &mut self.control } else { &mut self.messages };
-        queue.push_back(Queued { ticket, class, header, bytes, sent: 0 });
+        let new = Queued { ticket, class, header, bytes, sent: 0, next: None };
+        if ticket == Ticket::Control {
+            return self.control.push_back(new);
+        }
+        match self.messages.iter_mut().find(|queued| queued.header.channel == header.channel) {
+            Some(before) => before.last().next = Some(Box::new(new)),
+            None => self.messages.push_back(new),
+        }
+    }
+
+    /// Adds to the `GRANT` of this body that waits; says whether there is one. So none of them piles up for a peer that
+    /// sends and does not listen.
+    pub(crate) fn add_credit(&mut self, body: &[u8], credit: u32) -> bool {
+        let is_grant = |queued: &Queued| queued.header.verb() == Some(Verb::Grant) && queued.bytes == body;
+        let Some(grant) = self.control.iter_mut().find(|queued| is_grant(queued)) else { return false };
+        grant.header.credit = grant.header.credit.saturating_add(credit);
+        true
     }
 
     /// Takes a request back; says whether some of it has been sent already. `None` when it does not wait here.
     pub(crate) fn withdraw(&mut self, call: CallKey) -> Option<bool> {
-        let at = self.messages.iter().position(|queued| queued.ticket == Ticket::Request(call))?;
-        let queued = self.messages.remove(at)?;
-        self.bytes -= queued.bytes.len();
+        let queued = self.take_out(|queued| queued.ticket == Ticket::Request(call))?;
         Some(queued.sent > 0)
+    }
+
+    /// Takes back the items of a channel.
+    pub(crate) fn withdraw_items(&mut self, channel: ChannelId) {
+        self.take_out(|queued| queued.header.channel == channel && queued.ticket == Ticket::Item);
+    }
+
+    fn take_out(&mut self, which: impl Fn(&Queued) -> bool) -> Option<Queued> {
+        let at = self.messages.iter().position(which)?;
+        let queued = self.messages.remove(at)?;
+        let mut rest = Some(&queued);
+        while let Some(one) = rest {
+            self.bytes -= one.bytes.len();
+            rest = one.next.as_deref();
+        }
+        Some(queued)
     }
 
     /// Sends what there is room for; `done` hears of each message whose last frame was sent.
@@ -99,6 +140,9 @@ impl Outbox {
             if queued.send(link)? {
                 self.bytes -= queued.bytes.len();
                 done(queued.ticket);
+                if let Some(next) = queued.next {
+                    self.messages.push_back(*next);
+                }
             } else if queued.sent > before {
                 self.messages.push_back(queued);
             } else {
@@ -116,6 +160,19 @@ impl Outbox {
 }
 
 impl Queued {
+    /// The last of those that follow each other.
+    fn last(&mut self) -> &mut Self {
+        let mut last = self;
+        while last.next.is_some() {
+            // The borrow checker does not follow a `while let` here.
+            match &mut last.next {
+                Some(next) => last = next,
+                None => unreachable!("it was looked at"),
+            }
+        }
+        last
+    }
+
     /// Sends one frame, if there is room; says whether it was the last.
     fn send(&mut self, link: &mut Link) -> Result<bool, PeerFault> {
         let rest = &self.bytes[self.sent..];

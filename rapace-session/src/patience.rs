@@ -28,6 +28,12 @@ impl Patience {
         self.time.unwrap_or(Duration::MAX)
     }
 
+    /// When it is over, counted from now if nothing was counted before; `None` is never.
+    pub(crate) fn until(&mut self) -> Option<Instant> {
+        self.left()?;
+        self.until
+    }
+
     /// What is left; `None` is without end.
     pub(crate) fn left(&mut self) -> Option<Duration> {
         let time = self.time?;

@@ -1,35 +1,51 @@
 //! A call that has been sent and not yet been answered.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use crate::calls::{CallKey, Outcome, Reply};
 use crate::error::CallError;
 use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};
+use crate::state::State;
+use crate::timers::TimerKey;
 
-/// A call whose reply has not been taken. Dropped, it is cancelled.
+/// A call whose reply has not been taken, to be waited for by a thread or by a task. Dropped, it is cancelled.
 #[must_use = "a call that is dropped is cancelled"]
 pub struct PendingCall {
     shared: Arc<Shared>,
     key: CallKey,
     patience: Patience,
+    timer: Option<TimerKey>,
+    #[cfg(feature = "tokio")]
+    polled: bool,
     taken: bool,
 }
 
 impl PendingCall {
     pub(crate) fn new(shared: Arc<Shared>, key: CallKey, patience: Patience) -> Self {
-        Self { shared, key, patience, taken: false }
+        Self {
+            shared,
+            key,
+            patience,
+            timer: None,
+            #[cfg(feature = "tokio")]
+            polled: false,
+            taken: false,
+        }
     }
 
-    /// Waits for the reply, serving the peer's calls meanwhile.
+    /// Waits for the reply on this thread, serving the peer's calls meanwhile.
     ///
     /// # Errors
     ///
     /// See [`CallError`].
     pub fn wait(mut self) -> Result<Reply, CallError> {
         let key = self.key;
-        let outcome = self.shared.wait(Purpose::Reply(key), &mut self.patience, |state| state.machine.take(key));
+        let shared = Arc::clone(&self.shared);
+        let outcome = shared.wait(Purpose::Reply(key), &mut self.patience, |state| shared.take(state, key));
         match outcome {
             Some(outcome) => {
                 self.taken = true;
@@ -50,7 +66,7 @@ impl PendingCall {
         if !state.leading {
             state.pump();
         }
-        let outcome = state.machine.take(self.key);
+        let outcome = self.shared.take(&mut state, self.key);
         self.shared.leave(state);
         match outcome {
             Some(outcome) => {
@@ -60,13 +76,68 @@ impl PendingCall {
             None => Err(self),
         }
     }
+
+    /// The outcome, or who is to be woken for it.
+    fn look(&mut self, state: &mut State, waker: &Waker) -> Option<Outcome> {
+        if !state.leading {
+            state.pump();
+        }
+        let outcome = self.shared.take(state, self.key);
+        if outcome.is_some() {
+            return outcome;
+        }
+        if let Some(until) = self.patience.until() {
+            if self.patience.left().is_some_and(|left| left.is_zero()) {
+                state.machine.abandon(self.key, &mut state.link);
+                state.flush();
+                return Some(Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
+            }
+            match self.timer {
+                Some(timer) => state.timers.renew(timer, waker),
+                None => self.timer = Some(state.add_timer(until, waker)),
+            }
+        }
+        state.machine.set_waker(self.key, waker);
+        None
+    }
+}
+
+impl Future for PendingCall {
+    type Output = Result<Reply, CallError>;
+
+    /// # Panics
+    ///
+    /// When it is polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        assert!(!this.taken, "a call that was ready is polled again");
+        let shared = Arc::clone(&this.shared);
+        #[cfg(feature = "tokio")]
+        if !std::mem::replace(&mut this.polled, true) {
+            crate::tokio::look_alone(&shared, this.key);
+        }
+        let mut state = shared.state();
+        let outcome = this.look(&mut state, cx.waker());
+        if outcome.is_some()
+            && let Some(timer) = this.timer.take()
+        {
+            state.timers.remove(timer);
+        }
+        shared.leave(state);
+        this.taken = outcome.is_some();
+        outcome.map_or(Poll::Pending, Poll::Ready)
+    }
 }
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        if !self.taken {
-            self.shared.abandon(self.key);
+        if self.taken {
+            return;
         }
+        if let Some(timer) = self.timer {
+            self.shared.state().timers.remove(timer);
+        }
+        self.shared.abandon(self.key);
     }
 }
 

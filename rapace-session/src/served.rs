@@ -1,14 +1,16 @@
 //! The calls that the peer has in flight to this side (SPEC C1, C2, C6, C7).
 
 use std::collections::VecDeque;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rapace_core::channel::ChannelId;
-use rapace_core::descriptor::{Flags, Frame, Kind};
+use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind};
 use rapace_core::link::Link;
 
 use crate::body::Body;
 use crate::fault::Fault;
+use crate::flow::{Flows, Inflow, Outflow, Streams, Taken};
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
@@ -36,6 +38,7 @@ pub(crate) struct Arrived {
     pub(crate) body: Body,
     pub(crate) metadata: Metadata,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) streams: Streams,
 }
 
 #[derive(Debug)]
@@ -44,6 +47,10 @@ struct Served {
     method: u32,
     stage: Stage,
     cancelled: bool,
+    /// Who is to be woken when it is cancelled.
+    wakers: Vec<Waker>,
+    /// Its items, if it streams any.
+    flows: Option<Box<Flows>>,
     /// Bytes that are kept for it.
     bytes: usize,
 }
@@ -51,7 +58,7 @@ struct Served {
 #[derive(Debug)]
 enum Stage {
     /// Some of its frames have come.
-    Arriving(Option<Inbound>),
+    Arriving(Option<Box<Inbound>>),
     /// It waits for a handler.
     Waiting,
     /// It is with a handler.
@@ -78,14 +85,19 @@ pub(crate) struct ServedTable {
     entries: Vec<Option<Served>>,
     waiting: VecDeque<Arrived>,
     in_flight: usize,
+    /// Calls with items on their way in.
+    receiving: usize,
 }
 
 /// The lifecycle calls: `initialize` and `shutdown` of a plugin.
 pub const LIFECYCLE_METHODS: [u32; 2] = [2000, 2002];
 
 impl ServedTable {
+    /// What is kept for a call beside its bytes and its streams. Lists that have grown may be half empty.
+    pub(crate) const BYTES_EACH: usize = size_of::<Option<Served>>() + 2 * size_of::<Arrived>();
+
     pub(crate) fn new(calls_max: u32) -> Self {
-        Self { entries: (0..=calls_max).map(|_| None).collect(), waiting: VecDeque::new(), in_flight: 0 }
+        Self { entries: (0..=calls_max).map(|_| None).collect(), waiting: VecDeque::new(), in_flight: 0, receiving: 0 }
     }
 
     /// Takes a frame of a request.
@@ -97,6 +109,7 @@ impl ServedTable {
         link: &mut Link,
         room: Room,
         kept: &mut usize,
+        window: u32,
         now: impl FnOnce() -> Instant,
     ) -> Result<Step, Fault> {
         let header = frame.header;
@@ -109,15 +122,28 @@ impl ServedTable {
         };
         let key = ServedKey { index, channel: header.channel };
         if self.entries[index].is_none() {
-            self.in_flight += 1;
+            let plain = Inbound::is_plain(&frame, room, *kept);
+            self.enter(index, &header, window, plain);
+            if plain {
+                let body = Body::of(&frame, link);
+                let bytes = body.heap_bytes();
+                *kept += bytes;
+                if let Some(served) = &mut self.entries[index] {
+                    served.bytes = bytes;
+                }
+                self.waiting.push_back(Arrived {
+                    key,
+                    method: header.method,
+                    depth: header.depth,
+                    body,
+                    metadata: Metadata::new(),
+                    deadline: None,
+                    streams: streams(&header),
+                });
+                return Ok(Step::Arrived(key));
+            }
         }
-        let served = self.entries[index].get_or_insert(Served {
-            channel: header.channel,
-            method: header.method,
-            stage: Stage::Arriving(None),
-            cancelled: false,
-            bytes: 0,
-        });
+        let Some(served) = &mut self.entries[index] else { return Ok(Step::None) };
         let Stage::Arriving(begun) = &mut served.stage else {
             link.discard(frame.payload);
             return Err(Fault::ChannelInUse { found: header.channel.raw(), in_flight: served.channel.raw() });
@@ -125,7 +151,8 @@ impl ServedTable {
         let fresh = begun.is_none();
         if let Err(fault) = Inbound::take_frame(begun, frame, link, room, false, kept) {
             if fresh {
-                self.remove(key, kept);
+                // Nobody waits for what has never arrived.
+                self.remove(key, kept, &mut Vec::new());
             }
             return Err(fault);
         }
@@ -135,7 +162,7 @@ impl ServedTable {
         let Some(message) = begun.take() else { return Ok(Step::None) };
         served.bytes = message.heap_bytes();
         served.stage = Stage::Waiting;
-        match message.complete(room) {
+        match message.complete(room, link) {
             Err(status) => Ok(Step::Answer(key, status)),
             Ok((body, parsed)) => {
                 served.bytes += parsed.metadata.heap_bytes();
@@ -148,10 +175,26 @@ impl ServedTable {
                     body,
                     metadata: parsed.metadata,
                     deadline,
+                    streams: streams(&header),
                 });
                 Ok(Step::Arrived(key))
             }
         }
+    }
+
+    /// A call takes its entry.
+    fn enter(&mut self, index: usize, header: &FrameHeader, window: u32, arrived: bool) {
+        self.in_flight += 1;
+        self.receiving += usize::from(header.flags.has(Flags::ITEMS));
+        self.entries[index] = Some(Served {
+            channel: header.channel,
+            method: header.method,
+            stage: if arrived { Stage::Waiting } else { Stage::Arriving(None) },
+            cancelled: false,
+            wakers: Vec::new(),
+            flows: flows(header, window),
+            bytes: 0,
+        });
     }
 
     /// The index where a frame of a request belongs.
@@ -182,13 +225,16 @@ impl ServedTable {
     }
 
     /// The caller no longer wants a call. One that is not in flight has crossed its final.
-    pub(crate) fn cancel(&mut self, channel: ChannelId, kept: &mut usize) -> Step {
+    ///
+    /// `wakes` gets who is to be woken.
+    pub(crate) fn cancel(&mut self, channel: ChannelId, kept: &mut usize, wakes: &mut Vec<Waker>) -> Step {
         let index = if channel.is_control() { self.entries.len() - 1 } else { channel.index() };
         let Some(Some(served)) = self.entries.get_mut(index) else { return Step::None };
         if served.channel != channel || served.cancelled {
             return Step::None;
         }
         served.cancelled = true;
+        served.wake(wakes);
         match &mut served.stage {
             Stage::Running | Stage::Ending => return Step::None,
             Stage::Arriving(begun) => {
@@ -226,8 +272,12 @@ impl ServedTable {
     }
 
     /// Takes a call out of those that wait for a handler.
-    pub(crate) fn withdraw(&mut self, key: ServedKey) {
-        self.waiting.retain(|arrived| arrived.key != key);
+    pub(crate) fn withdraw(&mut self, key: ServedKey, link: &mut Link) {
+        if let Some(at) = self.waiting.iter().position(|arrived| arrived.key == key)
+            && let Some(arrived) = self.waiting.remove(at)
+        {
+            arrived.body.discard(link);
+        }
     }
 
     /// The method of a call, if it still wants its final message.
@@ -250,26 +300,132 @@ impl ServedTable {
         }
     }
 
-    /// The final message has been sent.
-    pub(crate) fn remove(&mut self, key: ServedKey, kept: &mut usize) {
+    /// The final message has been sent; `wakes` gets who still waits for something of the call.
+    pub(crate) fn remove(&mut self, key: ServedKey, kept: &mut usize, wakes: &mut Vec<Waker>) {
         if self.get(key).is_some()
-            && let Some(served) = self.entries[key.index].take()
+            && let Some(mut served) = self.entries[key.index].take()
         {
-            *kept -= served.bytes;
+            served.wake(wakes);
+            *kept -= served.kept_bytes();
             self.in_flight -= 1;
+            self.receiving -= usize::from(served.receives());
         }
     }
 
     /// Forgets all of them: the session has ended.
-    pub(crate) fn clear(&mut self, kept: &mut usize) {
+    pub(crate) fn clear(&mut self, kept: &mut usize, wakes: &mut Vec<Waker>) {
         self.waiting.clear();
-        for served in self.entries.iter_mut().filter_map(Option::take) {
-            *kept -= served.bytes;
+        for mut served in self.entries.iter_mut().filter_map(Option::take) {
+            *kept -= served.kept_bytes();
+            served.wake(wakes);
             if let Stage::Arriving(Some(begun)) = served.stage {
                 *kept -= begun.heap_bytes();
             }
         }
-        self.in_flight = 0;
+        (self.in_flight, self.receiving) = (0, 0);
+    }
+
+    // ---- items
+
+    /// Calls with items on their way in.
+    pub(crate) fn receiving(&self) -> usize {
+        self.receiving
+    }
+
+    /// The first credit of a call that streams items to this side.
+    pub(crate) fn first_credit(&self, key: ServedKey) -> Option<u32> {
+        Some(self.get(key)?.flows.as_ref()?.inflow.as_ref()?.window())
+    }
+
+    /// Takes a frame of an item of the caller, or its end; `wakes` gets who is to be woken. One for a call that is not in
+    /// flight has crossed the final.
+    ///
+    /// The payload has been taken or discarded, whatever comes back.
+    pub(crate) fn item(
+        &mut self,
+        frame: Frame,
+        link: &mut Link,
+        room: Room,
+        kept: &mut usize,
+        wakes: &mut Vec<Waker>,
+    ) -> Result<(), Fault> {
+        let header = frame.header;
+        let (kind, channel) = (header.kind.raw(), header.channel.raw());
+        let served = self.entries.get_mut(header.channel.index()).and_then(Option::as_mut);
+        let Some(served) = served.filter(|served| served.channel == header.channel) else {
+            link.discard(frame.payload);
+            return Ok(());
+        };
+        let inflow = served.flows.as_mut().and_then(|flows| flows.inflow.as_mut());
+        let fault = match (&served.stage, &inflow) {
+            _ if header.method != served.method => {
+                Some(Fault::FinalMethod { channel, found: header.method, expected: served.method })
+            }
+            // SPEC C13: items come behind the request. (Once it is cancelled, the rest of it need not come.)
+            (Stage::Arriving(_), _) | (_, None) => Some(Fault::NoStream { kind, channel }),
+            _ => None,
+        };
+        match (fault, inflow) {
+            // Nobody will take it.
+            (None, Some(_)) if served.cancelled || matches!(served.stage, Stage::Ending) => {
+                link.discard(frame.payload);
+                Ok(())
+            }
+            (None, Some(inflow)) if header.kind == Kind::End => {
+                link.discard(frame.payload);
+                inflow.end(&frame, wakes)
+            }
+            (None, Some(inflow)) => inflow.take_frame(frame, link, room, kept, wakes),
+            (fault, _) => {
+                link.discard(frame.payload);
+                fault.map_or(Ok(()), Err)
+            }
+        }
+    }
+
+    /// Takes the next item of the caller, or notes who is to be woken for it; and what is to be granted. `None` when the
+    /// call is cancelled or has ended.
+    pub(crate) fn take_item(
+        &mut self,
+        key: ServedKey,
+        waker: &Waker,
+        kept: &mut usize,
+    ) -> Option<(Taken, Option<u32>)> {
+        let served = self.get_mut(key).filter(|served| !served.cancelled)?;
+        let inflow = served.flows.as_mut()?.inflow.as_mut()?;
+        let taken = inflow.take(waker, kept);
+        Some((taken, inflow.grant()))
+    }
+
+    /// Where items of this side go, while the caller wants them: the method and the credit.
+    pub(crate) fn outflow(&mut self, key: ServedKey) -> Option<(u32, &mut Outflow)> {
+        let served = self.get_mut(key).filter(|served| !served.cancelled && !matches!(served.stage, Stage::Ending))?;
+        Some((served.method, served.flows.as_mut()?.outflow.as_mut()?))
+    }
+
+    /// The caller takes more items. A call that is not in flight has crossed it.
+    pub(crate) fn grant(&mut self, channel: ChannelId, more: u32) -> Result<Option<Waker>, Fault> {
+        let Some(served) = self.entries.get_mut(channel.index()).and_then(Option::as_mut) else { return Ok(None) };
+        if served.channel != channel {
+            return Ok(None);
+        }
+        match served.flows.as_mut().and_then(|flows| flows.outflow.as_mut()) {
+            Some(outflow) => outflow.grant(channel.raw(), more),
+            None => Err(Fault::NoStream { kind: Kind::Control.raw(), channel: channel.raw() }),
+        }
+    }
+
+    /// Who is to be woken when a call is cancelled; whether it is, or has ended.
+    pub(crate) fn set_cancel_waker(&mut self, key: ServedKey, waker: &Waker) -> bool {
+        match self.get_mut(key) {
+            Some(served) if !served.cancelled => {
+                if !served.wakers.iter().any(|old| old.will_wake(waker)) {
+                    served.wakers.push(waker.clone());
+                }
+                false
+            }
+            _ => true,
+        }
     }
 
     /// Calls of the peer that are in flight.
@@ -280,6 +436,44 @@ impl ServedTable {
     fn get(&self, key: ServedKey) -> Option<&Served> {
         self.entries.get(key.index)?.as_ref().filter(|served| served.channel == key.channel)
     }
+
+    fn get_mut(&mut self, key: ServedKey) -> Option<&mut Served> {
+        self.entries.get_mut(key.index)?.as_mut().filter(|served| served.channel == key.channel)
+    }
+}
+
+impl Served {
+    fn receives(&self) -> bool {
+        self.flows.as_ref().is_some_and(|flows| flows.inflow.is_some())
+    }
+
+    /// Bytes that are kept for it, but for its request while that arrives.
+    fn kept_bytes(&self) -> usize {
+        let inflow = self.flows.as_ref().and_then(|flows| flows.inflow.as_ref());
+        self.bytes + inflow.map_or(0, Inflow::kept_bytes)
+    }
+
+    /// Takes out who waits for it in any way.
+    fn wake(&mut self, wakes: &mut Vec<Waker>) {
+        wakes.append(&mut self.wakers);
+        if let Some(flows) = &mut self.flows {
+            wakes.extend(flows.wakers());
+        }
+    }
+}
+
+/// What a request with this header streams.
+fn streams(header: &FrameHeader) -> Streams {
+    Streams { sends: header.flags.has(Flags::ITEMS), receives: header.flags.has(Flags::CREDIT) }
+}
+
+fn flows(header: &FrameHeader, window: u32) -> Option<Box<Flows>> {
+    let streams = streams(header);
+    streams.any().then(|| {
+        let inflow = streams.sends.then(|| Inflow::new(window));
+        let outflow = streams.receives.then(|| Outflow::new(header.credit));
+        Box::new(Flows { inflow, outflow })
+    })
 }
 
 /// A peer may say any number of nanoseconds; later than this is as good as never.

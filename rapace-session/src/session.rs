@@ -4,6 +4,7 @@
 //! no hop from thread to thread, and a plain client no thread of its own.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use rapace_core::link::{Link, LinkStats};
 
+use crate::caller::Caller;
 use crate::calls::Reply;
 use crate::config::Config;
 use crate::error::{CallError, SessionEnd};
@@ -32,10 +34,11 @@ use crate::status::{Code, Status};
 pub struct CallOptions {
     pub(crate) deadline: Option<Duration>,
     pub(crate) metadata: Metadata,
+    pub(crate) idempotent: bool,
 }
 
 impl CallOptions {
-    /// The session's default timeout, and no metadata.
+    /// The session's default timeout, no metadata, and not idempotent.
     pub fn new() -> Self {
         Self::default()
     }
@@ -52,6 +55,29 @@ impl CallOptions {
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
+    }
+
+    /// To run the call twice does no harm. One whose session ends is made again if its peer has come back meanwhile, which
+    /// only a [`Caller`] that outlives sessions can tell; each attempt has the whole deadline.
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// The deadline, if it is not the session's default.
+    pub fn get_deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// The metadata.
+    pub fn get_metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Whether the call may be made again.
+    pub fn is_idempotent(&self) -> bool {
+        self.idempotent
     }
 }
 
@@ -73,6 +99,8 @@ pub struct SessionStats {
     pub slots_free: u32,
     /// Runs of the peer's slots that this side holds.
     pub runs_held: u32,
+    /// Handlers that wait for something, and for the threads of this session to poll them again.
+    pub tasks: usize,
     /// Faults of the peer.
     pub faults: u32,
 }
@@ -80,7 +108,7 @@ pub struct SessionStats {
 /// One end of an open session.
 ///
 /// It is cheap to clone, and all its methods may be called from many threads at once. When the last clone is dropped the
-/// session is closed. A process that it was given is killed, if it has not ended, when the last call is gone too.
+/// session is closed, and a process that it was given is killed, if it has not ended.
 pub struct Session<R: Role> {
     owner: Arc<Owner>,
     role: PhantomData<fn() -> R>,
@@ -92,6 +120,9 @@ struct Owner(Arc<Shared>);
 impl Drop for Owner {
     fn drop(&mut self) {
         self.0.close(&Status::new(Code::Unavailable, "the session was dropped"));
+        if let Some(process) = self.0.process() {
+            process.lock().kill();
+        }
     }
 }
 
@@ -114,9 +145,9 @@ impl<R: Role> Session<R> {
         config: Config,
         peer: PeerInfo,
         handler: Box<dyn Handler>,
-    ) -> Self {
-        let shared = Shared::new(R::SIDE, link, process, &config, peer, handler);
-        Self { owner: Arc::new(Owner(Arc::new(shared))), role: PhantomData }
+    ) -> io::Result<Self> {
+        let shared = Shared::new(R::SIDE, link, process, &config, peer, handler)?;
+        Ok(Self { owner: Arc::new(Owner(Arc::new(shared))), role: PhantomData })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -163,6 +194,18 @@ impl<R: Role> Session<R> {
     /// [`CallError::WouldBlock`] when there is none; else as [`Session::call`].
     pub fn try_start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
         self.shared().try_start(method, body, options)
+    }
+
+    /// The way to call the peer, for typed clients and for tasks.
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.shared(), 0)
+    }
+
+    /// Runs a future on this thread, which drains the ring and serves the peer's calls meanwhile.
+    ///
+    /// A future that waits for another session gets on as far as somebody attends to that one.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.shared().block_on(future)
     }
 
     /// Serves the peer's calls on this thread until the session ends; says why it has.
@@ -240,6 +283,7 @@ impl<R: Role> Session<R> {
             outbound_bytes,
             slots_free,
             runs_held: state.link.held_runs(),
+            tasks: state.tasks.count(),
             faults: state.machine.faults(),
         };
         self.shared().leave(state);

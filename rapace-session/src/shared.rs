@@ -8,17 +8,25 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use rapace_core::Side;
-use rapace_core::link::{Link, PeerView, Pulse, Watch};
+#[cfg(feature = "tokio")]
+use rapace_core::link::Watch;
+use rapace_core::link::{Link, PayloadView, PeerView, Pulse};
+use rapace_core::memory::Trust;
 use rapace_core::socket::{Readiness, Socket};
 use rapace_core::wait::look;
 
+use crate::alarm::Alarm;
 use crate::calls::{CallKey, Outcome, Reply};
 use crate::config::Config;
 use crate::error::CallError;
+use crate::flow::Streams;
+#[cfg(feature = "tokio")]
+use crate::handler::Nested;
 use crate::handler::{Handler, IncomingCall, Nesting, depth};
 use crate::handshake::EXIT_PATIENCE;
 use crate::hello::PeerInfo;
@@ -32,18 +40,23 @@ use crate::pending::PendingCall;
 use crate::process::{Process, wait_for_end};
 use crate::served::ServedKey;
 use crate::session::CallOptions;
-use crate::state::{SocketRead, State};
+use crate::state::{Settled, SocketRead, State};
 use crate::status::Status;
+use crate::tasks::{Future, Runnable, TaskId};
 use crate::waiters::Waits;
+use crate::wake_flag::WakeFlag;
 
 /// What all handles of a session share.
 pub(crate) struct Shared {
+    side: Side,
     state: Mutex<State>,
     socket: Arc<Socket>,
     view: PeerView,
     process: Option<Mutex<Process>>,
     /// A watch on the process that needs no lock.
     pidfd: Option<OwnedFd>,
+    /// Wakes who leads, from within this process.
+    alarm: Alarm,
     handler: Box<dyn Handler>,
     timeouts: Timeouts,
     peer: Arc<PeerInfo>,
@@ -58,6 +71,8 @@ pub(crate) enum Purpose {
     Room,
     /// Calls of the peer.
     Serve,
+    /// A future that this thread runs is to be polled again.
+    Future,
 }
 
 impl Purpose {
@@ -69,40 +84,46 @@ impl Purpose {
 /// A strategy without end looks for so long between two looks at the socket.
 const SPIN_SLICE: Duration = Duration::from_millis(10);
 
-/// How long a leader that waits for room sleeps at most.
-const ROOM_LOOK: Duration = Duration::from_millis(20);
-
 impl Shared {
     pub(crate) fn new(
         side: Side,
-        link: Link,
+        mut link: Link,
         process: Option<Process>,
         config: &Config,
         peer: PeerInfo,
         handler: Box<dyn Handler>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let peer = Arc::new(peer);
         let (socket, view) = (Arc::clone(link.socket()), link.view());
         let machine = Machine::new(side, config.limits, Arc::clone(&peer), config.faults);
         let liveness = Liveness::new(config.timeouts.liveness, Instant::now());
+        if config.read_in_place.applies_to(side) {
+            link.trust_peer(Trust::peer_leaves_payloads_alone());
+        }
         let mut state = State::new(link, machine, config.wait, liveness);
         state.link.set_pulse(Pulse::Dormant);
-        Self {
+        Ok(Self {
+            side,
             state: Mutex::new(state),
             socket,
             view,
+            alarm: Alarm::new()?,
             // Without a second descriptor the socket's end has to do.
             pidfd: process.as_ref().and_then(|process| process.as_fd().try_clone_to_owned().ok()),
             process: process.map(Mutex::new),
             handler,
             timeouts: config.timeouts,
             peer,
-        }
+        })
     }
 
     /// The state, under its lock. [`Shared::leave`] is due behind every change.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.side
     }
 
     /// The peer's process, if this side started it.
@@ -117,6 +138,10 @@ impl Shared {
         machine.abandon(key, link);
         state.flush();
         self.leave(state);
+    }
+
+    pub(crate) fn alarm(&self) -> &Alarm {
+        &self.alarm
     }
 
     #[cfg(feature = "tokio")]
@@ -135,9 +160,15 @@ impl Shared {
 
     /// Leaves the lock and wakes whoever is to be woken.
     pub(crate) fn leave(&self, mut state: MutexGuard<'_, State>) {
-        let wakes = state.settle();
+        let settled = state.settle();
         drop(state);
+        let Some(Settled { wakes, unwanted, alarm }) = settled else { return };
         wakes.into_iter().for_each(std::task::Waker::wake);
+        if alarm {
+            self.alarm.raise();
+        }
+        // What they own may come back to this session.
+        unwanted.into_iter().for_each(drop_future);
     }
 
     fn relock<'a>(&'a self, state: MutexGuard<'a, State>, between: impl FnOnce()) -> MutexGuard<'a, State> {
@@ -146,17 +177,13 @@ impl Shared {
         self.state()
     }
 
-    /// A call from within a handler of this depth.
-    pub(crate) fn call_at(
-        self: &Arc<Self>,
-        depth: u8,
-        method: u32,
-        body: &[u8],
-        options: &CallOptions,
-    ) -> Result<Reply, CallError> {
+    /// A call that counts as nested as deep as it says, whichever thread makes it.
+    pub(crate) fn call_at(self: &Arc<Self>, request: Request<'_>, options: &CallOptions) -> Result<Reply, CallError> {
+        let outer = depth();
+        let nested = u8::try_from(request.depth.saturating_sub(1)).unwrap_or(u8::MAX);
         // SPEC C6 goes by the call, not by the thread that it was moved to.
-        let _nested = Nesting::enter(depth.max(crate::handler::depth()));
-        self.call(Request { depth: u32::from(depth) + 1, ..request(method, body, options) }, options)
+        let _nested = (nested > outer).then(|| Nesting::enter(nested));
+        self.call(request, options)
     }
 
     pub(crate) fn patience(&self, options: &CallOptions) -> Patience {
@@ -198,21 +225,44 @@ impl Shared {
     pub(crate) fn call(self: &Arc<Self>, request: Request<'_>, options: &CallOptions) -> Outcome {
         let mut patience = self.patience(options);
         let (state, key) = self.open(request, &mut patience)?;
-        let outcome = self.wait_from(state, Purpose::Reply(key), &mut patience, |state| state.machine.take(key));
-        outcome.unwrap_or_else(|| {
-            self.abandon(key);
-            Err(CallError::DeadlineExceeded { waited: patience.time() })
-        })
+        self.outcome(state, key, &mut patience)
+    }
+
+    /// The outcome of a call, once, on its way out of the lock.
+    pub(crate) fn take(self: &Arc<Self>, state: &mut State, key: CallKey) -> Option<Outcome> {
+        let mut outcome = state.machine.take(key)?;
+        if let Ok(reply) = &mut outcome {
+            reply.body.leave_for(self);
+        }
+        Some(outcome)
+    }
+
+    /// A payload that was read in place is done with.
+    pub(crate) fn return_view(&self, view: PayloadView) {
+        let mut state = self.state();
+        state.link.return_view(view);
+        state.flush();
+        self.leave(state);
     }
 
     /// Sends a request, waiting for room if there is none; the lock is held when it has been sent.
     fn open<'a>(
         self: &'a Arc<Self>,
-        mut request: Request<'_>,
+        request: Request<'_>,
         patience: &mut Patience,
     ) -> Result<(MutexGuard<'a, State>, CallKey), CallError> {
+        self.open_by(request, patience, |state, request| state.open(request))
+    }
+
+    /// The same, for any way to send it.
+    pub(crate) fn open_by<'a>(
+        self: &'a Arc<Self>,
+        mut request: Request<'_>,
+        patience: &mut Patience,
+        mut open: impl FnMut(&mut State, &Request<'_>) -> Result<CallKey, Unsent>,
+    ) -> Result<(MutexGuard<'a, State>, CallKey), CallError> {
         let mut state = self.state();
-        let opened = match state.open(&request) {
+        let opened = match open(&mut state, &request) {
             Ok(key) => return Ok((state, key)),
             Err(Unsent::Full) => {
                 let mut clock = *patience;
@@ -220,7 +270,7 @@ impl Shared {
                     if request.time_left.is_some() {
                         request.time_left = clock.left();
                     }
-                    match state.open(&request) {
+                    match open(state, &request) {
                         Err(Unsent::Full) => None,
                         opened => Some(opened),
                     }
@@ -236,6 +286,20 @@ impl Shared {
             Some(Err(Unsent::Failed(error))) => Err(error),
             Some(Err(Unsent::Full)) | None => Err(CallError::DeadlineExceeded { waited: patience.time() }),
         }
+    }
+
+    /// Waits for the outcome of a call that was sent.
+    pub(crate) fn outcome(
+        self: &Arc<Self>,
+        state: MutexGuard<'_, State>,
+        key: CallKey,
+        patience: &mut Patience,
+    ) -> Outcome {
+        let outcome = self.wait_from(state, Purpose::Reply(key), patience, |state| self.take(state, key));
+        outcome.unwrap_or_else(|| {
+            self.abandon(key);
+            Err(CallError::DeadlineExceeded { waited: patience.time() })
+        })
     }
 
     /// Sends the final message of a call of the peer.
@@ -258,7 +322,7 @@ impl Shared {
     }
 
     /// The same for who has the lock already.
-    fn wait_from<'a, T>(
+    pub(crate) fn wait_from<'a, T>(
         self: &'a Arc<Self>,
         mut state: MutexGuard<'a, State>,
         purpose: Purpose,
@@ -274,8 +338,14 @@ impl Shared {
         // this thread does. A peer that keeps calling does not hold it beyond that.
         let mut last_calls = None;
         let found = loop {
+            if leads {
+                self.alarm.clear();
+            }
             if leads || !state.leading {
                 state.pump();
+            }
+            if waited {
+                state.expire_timers();
             }
             if let Some(found) = attempt(&mut state) {
                 break Some(found);
@@ -289,22 +359,29 @@ impl Shared {
                     None => break None,
                 }
             }
-            if let Some(arrived) = state.next_arrived(below) {
+            // A task that is ready has its turn behind a call.
+            let task_first = state.task_is_due && last_calls.is_none() && state.tasks.has_next(below);
+            if !task_first && let Some(arrived) = state.next_arrived(below) {
+                state.task_is_due = true;
                 state.step_back(std::mem::take(&mut leads));
                 // There may be more than this thread takes, for others.
                 state.share_work();
                 (spun, waited) = (false, true);
-                state.running += 1;
-                state.link.set_pulse(Pulse::Active);
+                state.begin_handler();
                 state = self.relock(state, || IncomingCall::new(Arc::clone(self), arrived).run(&*self.handler));
-                state.running -= 1;
-                if state.running == 0 && !state.leading {
-                    state.link.set_pulse(Pulse::Dormant);
-                }
+                state.end_handler();
                 continue;
             }
             if last_calls.is_some() {
                 break None;
+            }
+            if let Some(task) = state.tasks.next(below) {
+                state.task_is_due = false;
+                state.step_back(std::mem::take(&mut leads));
+                state.share_work();
+                (spun, waited) = (false, true);
+                state = self.run_task(state, task);
+                continue;
             }
             if state.leading && !leads {
                 state = self.follow(state, purpose, patience, below);
@@ -325,6 +402,87 @@ impl Shared {
         found
     }
 
+    // ---- futures
+
+    /// Runs a future on this thread, which drains the ring and serves the peer's calls meanwhile.
+    pub(crate) fn block_on<F: std::future::Future>(self: &Arc<Self>, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        let flag = WakeFlag::new(self);
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut context = std::task::Context::from_waker(&waker);
+        loop {
+            if flag.take()
+                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
+            {
+                return output;
+            }
+            let mut looked = false;
+            let ended = self.wait(Purpose::Future, &mut Patience::endless(), |state| {
+                // A future that is always ready again lets a call or a task have its turn between two polls.
+                if !std::mem::replace(&mut looked, true) && state.has_work(depth()) {
+                    return None;
+                }
+                if flag.is_set() { Some(false) } else { state.machine.end().map(|_| true) }
+            });
+            if ended == Some(true) && !flag.is_set() {
+                // Nothing comes of this session any more, but what the future waits for may be something else.
+                Parker::current().park(Duration::ZERO, None);
+            }
+        }
+    }
+
+    /// Hands a handler that is not ready to the executor: tokio's, or the threads that wait on this session.
+    pub(crate) fn spawn(self: &Arc<Self>, depth: u8, future: Future) {
+        let mut state = self.state();
+        if state.machine.end().is_some() {
+            self.leave(state);
+            return drop_future(future);
+        }
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = &state.runtime {
+            let runtime = runtime.clone();
+            self.leave(state);
+            runtime.spawn(Nested { depth, future });
+            return;
+        }
+        state.tasks.add(self, depth, future);
+        state.share_work();
+        state.alarm_due = true;
+        self.leave(state);
+    }
+
+    /// A task is to be polled.
+    pub(crate) fn wake_task(&self, id: TaskId) {
+        let mut state = self.state();
+        if state.tasks.wake(id) {
+            state.share_work();
+            state.alarm_due = true;
+        }
+        self.leave(state);
+    }
+
+    /// Polls a task without the lock.
+    pub(crate) fn run_task<'a>(&'a self, mut state: MutexGuard<'a, State>, task: Runnable) -> MutexGuard<'a, State> {
+        let Runnable { id, depth, mut future, waker } = task;
+        state.begin_handler();
+        let mut left = None;
+        state = self.relock(state, || {
+            let _nested = Nesting::enter(depth);
+            let mut context = std::task::Context::from_waker(&waker);
+            // A handler that panics drops its call, which answers it.
+            let polled = panic_guard(|| future.as_mut().poll(&mut context));
+            match polled {
+                Some(Poll::Pending) => left = Some(future),
+                Some(Poll::Ready(())) | None => drop_future(future),
+            }
+        });
+        state.end_handler();
+        if let Some(unwanted) = state.tasks.put_back(id, left) {
+            state = self.relock(state, || drop_future(unwanted));
+        }
+        state
+    }
+
     /// Looks for the next frame without the lock; says whether that was in vain.
     fn spin<'a>(&'a self, mut state: MutexGuard<'a, State>, purpose: Purpose) -> (MutexGuard<'a, State>, bool) {
         let interest = state.interest(purpose.wants_room());
@@ -337,7 +495,9 @@ impl Shared {
         };
         let budget = state.spinner(purpose).budget();
         let mut came = false;
-        state = self.relock(state, || came = self.spin_on(&watch, budget.unwrap_or(SPIN_SLICE)));
+        state = self.relock(state, || {
+            came = self.look_for(budget.unwrap_or(SPIN_SLICE), || watch.came(&self.view) || self.alarm.is_raised());
+        });
         if came {
             state.spinner(purpose).paid();
         }
@@ -367,22 +527,24 @@ impl Shared {
         let interest = state.interest(purpose.wants_room());
         state.link.arm(interest);
         state.link.set_pulse(Pulse::Dormant);
-        if !state.has_news(interest) {
+        if self.alarm.fall_asleep() && !state.has_news(interest) {
             let start = Instant::now();
             let mut timeout = patience.left();
+            let mut at_most = |time: Duration| timeout = Some(timeout.map_or(time, |left| left.min(time)));
+            if let Some(next) = state.timers.next() {
+                at_most(next.saturating_duration_since(start));
+            }
             if state.machine.in_flight().0 > 0 {
                 // Somebody depends on the peer, so its silence is noted when it begins.
                 let _ = state.judge(start);
-                let look = state.liveness.next_look();
-                timeout = Some(timeout.map_or(look, |left| left.min(look)));
+                at_most(state.liveness.next_look());
             }
-            if purpose.wants_room() {
-                // Threads of this side make room too, by giving up calls, and cannot wake who sleeps on the socket.
-                timeout = Some(timeout.map_or(ROOM_LOOK, |left| left.min(ROOM_LOOK)));
-            }
+            state.leader_wants_room = purpose.wants_room();
             state = self.look_at_socket(state, timeout);
+            state.leader_wants_room = false;
             state.spinner(purpose).slept(start.elapsed());
         }
+        self.alarm.wake_up(false);
         state.link.disarm();
         state.link.set_pulse(Pulse::Active);
         state
@@ -392,7 +554,10 @@ impl Shared {
     fn look_at_socket<'a>(&'a self, state: MutexGuard<'a, State>, timeout: Option<Duration>) -> MutexGuard<'a, State> {
         let mut ready = Ok(Readiness::default());
         let begun = Instant::now();
-        let state = self.relock(state, || ready = self.socket.wait(self.pidfd(), timeout));
+        let state = self.relock(state, || {
+            ready = self.socket.wait_or_alarm(self.pidfd(), Some(self.alarm.event()), timeout);
+            self.alarm.wake_up(matches!(ready, Ok(Readiness { alarm: true, .. })));
+        });
         // The exit status may take a moment longer than the end of the socket, but not longer than the waiter has.
         let left = timeout.map_or(EXIT_PATIENCE, |timeout| timeout.saturating_sub(begun.elapsed()));
         self.read_socket(state, ready, left.min(EXIT_PATIENCE))
@@ -449,18 +614,22 @@ impl Shared {
         state
     }
 
-    /// Looks for as long as the budget lasts, without the lock; says whether something has come.
+    /// Looks at the ring for as long as the budget lasts, without the lock; says whether something has come.
+    #[cfg(feature = "tokio")]
     pub(crate) fn spin_on(&self, watch: &Watch, budget: Duration) -> bool {
-        let came = || watch.came(&self.view);
+        self.look_for(budget, || watch.came(&self.view))
+    }
+
+    fn look_for(&self, budget: Duration, came: impl Fn() -> bool) -> bool {
         if budget.is_zero() {
             return came();
         }
-        if look(came) {
+        if look(&came) {
             return true;
         }
         let start = Instant::now();
         while start.elapsed() < budget {
-            if look(came) {
+            if look(&came) {
                 return true;
             }
         }
@@ -508,6 +677,26 @@ impl Shared {
     }
 }
 
+/// Runs code of a user's; a panic in it ends here, and is `None`.
+pub(crate) fn panic_guard<T>(code: impl FnOnce() -> T) -> Option<T> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(code)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            tracing::error!("a handler panicked");
+            // What was thrown may throw in turn when it is dropped: that is forgotten, and only that, because a peer may
+            // be able to make a handler panic as often as it likes.
+            let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+            let _ = dropped.map_err(std::mem::forget);
+            None
+        }
+    }
+}
+
+/// Drops what is left of a handler, which may panic.
+fn drop_future(future: Future) {
+    panic_guard(|| drop(future));
+}
+
 /// A request from wherever this thread is.
 pub(crate) fn request<'a>(method: u32, body: &'a [u8], options: &'a CallOptions) -> Request<'a> {
     Request {
@@ -517,5 +706,6 @@ pub(crate) fn request<'a>(method: u32, body: &'a [u8], options: &'a CallOptions)
         time_left: options.deadline,
         depth: u32::from(depth()) + 1,
         lifecycle: false,
+        streams: Streams::default(),
     }
 }

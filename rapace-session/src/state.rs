@@ -16,6 +16,8 @@ use crate::metadata::Metadata;
 use crate::served::Arrived;
 use crate::shared::Purpose;
 use crate::status::{Code, Status};
+use crate::tasks::{Future, Tasks};
+use crate::timers::{TimerKey, Timers};
 use crate::waiters::Waiters;
 
 /// The state of a session.
@@ -38,8 +40,31 @@ pub(crate) struct State {
     pub(crate) liveness: Liveness,
     bells_sent: u64,
     room: (u64, u64),
-    calls_in_flight: usize,
     settled: bool,
+    /// Handlers that are not ready.
+    pub(crate) tasks: Tasks,
+    /// A call was begun since a task was polled.
+    pub(crate) task_is_due: bool,
+    /// Times at which futures are to be woken.
+    pub(crate) timers: Timers,
+    /// The time at which the attendant will look at the timers.
+    pub(crate) attendant_looks: Option<Instant>,
+    /// Whose executor polls handlers that are not ready, instead of the threads that wait here.
+    #[cfg(feature = "tokio")]
+    pub(crate) runtime: Option<::tokio::runtime::Handle>,
+    /// The leader sleeps, and waits for room of which this side may hear otherwise.
+    pub(crate) leader_wants_room: bool,
+    /// Whoever leads is to look again.
+    pub(crate) alarm_due: bool,
+}
+
+/// What is due behind the lock.
+#[derive(Default)]
+pub(crate) struct Settled {
+    pub(crate) wakes: Vec<Waker>,
+    /// Handlers that nobody will poll again.
+    pub(crate) unwanted: Vec<Future>,
+    pub(crate) alarm: bool,
 }
 
 /// What was on the socket.
@@ -76,8 +101,15 @@ impl State {
             liveness,
             bells_sent: 0,
             room: (0, 0),
-            calls_in_flight: 0,
             settled: false,
+            tasks: Tasks::default(),
+            task_is_due: false,
+            timers: Timers::default(),
+            attendant_looks: None,
+            #[cfg(feature = "tokio")]
+            runtime: None,
+            leader_wants_room: false,
+            alarm_due: false,
         }
     }
 
@@ -91,7 +123,7 @@ impl State {
     /// What is known of whether looking pays, for a wait of this purpose.
     pub(crate) fn spinner(&mut self, purpose: Purpose) -> &mut Spinner {
         match purpose {
-            Purpose::Reply(_) | Purpose::Room => &mut self.reply_spinner,
+            Purpose::Reply(_) | Purpose::Room | Purpose::Future => &mut self.reply_spinner,
             Purpose::Serve => &mut self.work_spinner,
         }
     }
@@ -104,6 +136,7 @@ impl State {
             if arrived.deadline.is_none_or(|deadline| Instant::now() < deadline) {
                 return Some(arrived);
             }
+            arrived.body.discard(&mut self.link);
             let late = Status::new(Code::DeadlineExceeded, "the time of the call was over before it began");
             self.machine.finish(arrived.key, Err(&late), &Metadata::new(), &mut self.link);
             self.flush();
@@ -157,11 +190,18 @@ impl State {
             Ok(news)
         });
         match news {
-            Ok(true) => self.waiters.wake_for_room(self.machine.wakes()),
+            Ok(true) => self.tell_of_room(),
             Ok(false) => {}
             Err(fault) => self.fault(fault),
         }
         news.unwrap_or(true)
+    }
+
+    /// Whoever waits for room is to try again.
+    pub(crate) fn tell_of_room(&mut self) {
+        self.waiters.wake_for_room(self.machine.wakes());
+        self.machine.wake_streams_for_room();
+        self.alarm_due |= self.leader_wants_room;
     }
 
     /// Rings the peer if there is something for it and it sleeps.
@@ -202,7 +242,7 @@ impl State {
         }
         if self.attendant.is_some() && self.machine.end().is_none() {
             // What a leader has taken from the ring, or left on the socket, is the attendant's now.
-            let left = std::mem::take(&mut self.attendant_held_off) || self.machine.has_arrived(0);
+            let left = std::mem::take(&mut self.attendant_held_off) || self.has_work(0) || self.timer_is_early();
             if self.arm() || left {
                 self.wake_attendant();
             }
@@ -246,15 +286,61 @@ impl State {
         })
     }
 
-    /// Somebody is woken for the calls that wait for a handler.
+    /// Whether there is a call or a task for a thread that runs a handler of depth `below`.
+    pub(crate) fn has_work(&self, below: u8) -> bool {
+        self.machine.has_arrived(below) || self.tasks.has_next(below)
+    }
+
+    /// Somebody is woken for the calls that wait for a handler, and for the tasks that are ready.
     pub(crate) fn share_work(&mut self) {
-        let machine = &mut self.machine;
-        let mut wakes = std::mem::take(machine.wakes());
-        self.waiters.wake_server(&mut wakes, |below| machine.has_arrived(below));
-        if machine.has_arrived(0) {
+        let mut wakes = std::mem::take(self.machine.wakes());
+        let (machine, tasks) = (&self.machine, &self.tasks);
+        self.waiters.wake_server(&mut wakes, |below| machine.has_arrived(below) || tasks.has_next(below));
+        if self.has_work(0) {
             wakes.extend(self.attendant.clone());
         }
-        *machine.wakes() = wakes;
+        *self.machine.wakes() = wakes;
+    }
+
+    /// A handler begins to run on this thread.
+    pub(crate) fn begin_handler(&mut self) {
+        self.running += 1;
+        self.link.set_pulse(Pulse::Active);
+    }
+
+    /// A handler has given this thread back.
+    pub(crate) fn end_handler(&mut self) {
+        self.running -= 1;
+        if self.running == 0 && !self.leading {
+            self.link.set_pulse(Pulse::Dormant);
+        }
+    }
+
+    /// Somebody is to be woken at this time, unless the timer is removed before.
+    pub(crate) fn add_timer(&mut self, at: Instant, waker: &Waker) -> TimerKey {
+        let key = self.timers.add(at, waker);
+        if self.timer_is_early() {
+            // Whoever sleeps on the socket has not reckoned with it.
+            self.alarm_due |= self.leading;
+            self.wake_attendant();
+        }
+        key
+    }
+
+    /// Whether a timer is due before the attendant looks.
+    fn timer_is_early(&self) -> bool {
+        match (self.timers.next(), self.attendant_looks) {
+            (Some(next), Some(looks)) => next < looks,
+            (next, None) => next.is_some(),
+            (None, _) => false,
+        }
+    }
+
+    /// Wakes whose time has come.
+    pub(crate) fn expire_timers(&mut self) {
+        if self.timers.next().is_some() {
+            self.timers.expire(Instant::now(), self.machine.wakes());
+        }
     }
 
     /// How the peer is, as far as its memory tells.
@@ -296,8 +382,20 @@ impl State {
         self.machine.end_with(SessionEnd::PeerGone(exit));
     }
 
-    /// To be called before the lock is left: gives who is to be woken, and sees to the end of the session, once.
-    pub(crate) fn settle(&mut self) -> Vec<Waker> {
+    /// To be called before the lock is left: gives what is due behind it, and sees to the end of the session, once.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> Option<Settled> {
+        self.tell_of_calls();
+        let nothing = self.machine.wakes().is_empty() && !self.alarm_due;
+        if nothing && (self.machine.end().is_none() || self.settled) {
+            return None;
+        }
+        Some(self.settle_all())
+    }
+
+    #[cold]
+    fn settle_all(&mut self) -> Settled {
+        let mut unwanted = Vec::new();
         if self.machine.end().is_some() && !self.settled {
             self.settled = true;
             self.waiters.wake_all(self.machine.wakes());
@@ -305,17 +403,17 @@ impl State {
             self.link.flush();
             self.link.set_pulse(Pulse::Closed);
             self.link.socket().shutdown();
+            unwanted = self.tasks.clear();
         }
-        self.tell_of_calls();
-        std::mem::take(self.machine.wakes())
+        Settled { wakes: std::mem::take(self.machine.wakes()), unwanted, alarm: std::mem::take(&mut self.alarm_due) }
     }
 
     /// Whoever waits to open a call hears when one has ended, or when there is no hope left.
     fn tell_of_calls(&mut self) {
-        let (in_flight, _) = self.machine.in_flight();
-        let fewer = in_flight < std::mem::replace(&mut self.calls_in_flight, in_flight);
-        if (fewer || self.machine.is_refusing()) && self.waiters.want_room() {
-            self.waiters.wake_for_room(self.machine.wakes());
+        let wanted = self.leader_wants_room || self.waiters.want_room();
+        let fewer = self.machine.take_freed();
+        if wanted && (fewer || self.machine.is_refusing()) {
+            self.tell_of_room();
         }
     }
 

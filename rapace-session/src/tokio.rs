@@ -8,25 +8,28 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
-use ::tokio::time::timeout;
+use ::tokio::runtime::Handle;
+use ::tokio::time::{Instant, Sleep, sleep_until, timeout};
 use rapace_core::link::Pulse;
 use rapace_core::sleep;
 
-use crate::calls::{CallKey, Outcome, Reply};
+use crate::caller::{AsCaller, Caller};
+use crate::calls::{CallKey, Reply};
 use crate::error::{CallError, SessionEnd};
 use crate::handler::IncomingCall;
 use crate::handshake::EXIT_PATIENCE;
-use crate::machine::Unsent;
-use crate::patience::Patience;
+use crate::pending::PendingCall;
 use crate::role::{PeerA, Role};
 use crate::session::{CallOptions, Session};
-use crate::shared::{Purpose, Shared, request};
+use crate::shared::{Purpose, Shared};
 use crate::state::{SocketRead, State};
 use crate::status::{Code, Status};
 use crate::waiters::Waits;
@@ -37,7 +40,7 @@ const CALLS_PER_POLL: usize = 32;
 /// A session that tasks use.
 ///
 /// Handlers run on the attendant's task or that of a caller, and must not block it: one that has to wait takes its
-/// [`IncomingCall`] to a task of its own.
+/// [`IncomingCall`] to a task of its own, as [`IncomingCall::run_async`] does.
 pub struct AsyncSession<R: Role> {
     session: Session<R>,
 }
@@ -51,6 +54,12 @@ impl<R: Role> Clone for AsyncSession<R> {
 impl<R: Role> fmt::Debug for AsyncSession<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncSession").field(&self.session).finish()
+    }
+}
+
+impl<R: Role> AsCaller for AsyncSession<R> {
+    fn as_caller(&self) -> Caller {
+        self.caller()
     }
 }
 
@@ -68,6 +77,7 @@ impl<R: Role> AsyncSession<R> {
         let shared = Arc::clone(session.shared());
         let socket = watch(shared.socket().as_fd().try_clone_to_owned()?)?;
         let process = shared.pidfd().map(|fd| fd.try_clone_to_owned().and_then(watch)).transpose()?;
+        shared.state().runtime = Some(Handle::current());
         ::tokio::spawn(Attendant { shared, socket, process }.attend());
         Ok(Self { session })
     }
@@ -77,13 +87,18 @@ impl<R: Role> AsyncSession<R> {
         &self.session
     }
 
+    /// The way to call the peer, for typed clients.
+    pub fn caller(&self) -> Caller {
+        self.session.caller()
+    }
+
     /// Calls the peer and waits for its reply. Dropped, the call is cancelled.
     ///
     /// # Errors
     ///
     /// See [`CallError`].
     pub async fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        self.start(method, body, options).await?.wait().await
+        self.session.caller().call(method, body, options).await
     }
 
     /// Sends a request, and waits for room if there is none.
@@ -91,8 +106,8 @@ impl<R: Role> AsyncSession<R> {
     /// # Errors
     ///
     /// See [`CallError`].
-    pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<AsyncCall, CallError> {
-        self.open(method, body, options, false).await
+    pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
+        self.session.caller().start(method, body, options).await
     }
 
     /// Waits until the session ends.
@@ -104,52 +119,10 @@ impl<R: Role> AsyncSession<R> {
             if let Some(end) = state.machine.end() {
                 return Poll::Ready(Arc::clone(end));
             }
-            waiting.renew(&mut state, cx, false);
+            waiting.renew(&mut state, cx);
             Poll::Pending
         })
         .await
-    }
-
-    async fn open(
-        &self,
-        method: u32,
-        body: &[u8],
-        options: &CallOptions,
-        lifecycle: bool,
-    ) -> Result<AsyncCall, CallError> {
-        let shared = self.session.shared();
-        let mut patience = shared.patience(options);
-        let mut request = crate::machine::Request { lifecycle, ..request(method, body, options) };
-        let mut left = patience;
-        let mut waiting = Registered { shared, id: None };
-        let opening = poll_fn(|cx| {
-            let mut state = shared.state();
-            if waiting.id.is_some() && request.time_left.is_some() {
-                request.time_left = left.left();
-            }
-            let opened = loop {
-                match state.open(&request) {
-                    Err(Unsent::Full) => {
-                        waiting.renew(&mut state, cx, true);
-                        if !state.widen_sleep() {
-                            break Poll::Pending;
-                        }
-                    }
-                    opened => break Poll::Ready(opened),
-                }
-            };
-            shared.leave(state);
-            opened
-        });
-        let opened = match patience.left() {
-            Some(left) => timeout(left, opening).await,
-            None => Ok(opening.await),
-        };
-        match opened {
-            Ok(Ok(key)) => Ok(AsyncCall { shared: Arc::clone(shared), key, patience, taken: false }),
-            Ok(Err(Unsent::Failed(error))) => Err(error),
-            Ok(Err(Unsent::Full)) | Err(_) => Err(CallError::DeadlineExceeded { waited: patience.time() }),
-        }
     }
 }
 
@@ -160,114 +133,49 @@ impl AsyncSession<PeerA> {
     ///
     /// See [`CallError`].
     pub async fn call_lifecycle(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        self.open(method, body, options, true).await?.wait().await
+        self.call(method, body, options).await
     }
 }
 
-/// A call whose reply has not been taken. Dropped, it is cancelled.
-#[must_use = "a call that is dropped is cancelled"]
-pub struct AsyncCall {
-    shared: Arc<Shared>,
-    key: CallKey,
-    patience: Patience,
-    taken: bool,
-}
-
-impl AsyncCall {
-    /// Waits for the reply.
-    ///
-    /// # Errors
-    ///
-    /// See [`CallError`].
-    pub async fn wait(mut self) -> Result<Reply, CallError> {
-        let outcome = match self.look() {
-            Some(outcome) => outcome,
-            None => {
-                let (shared, key) = (&self.shared, self.key);
-                let reply = poll_fn(|cx| {
-                    let mut state = shared.state();
-                    if !state.leading {
-                        state.pump();
-                    }
-                    let outcome = state.machine.take(key);
-                    if outcome.is_none() {
-                        state.machine.set_waker(key, cx.waker());
-                    }
-                    shared.leave(state);
-                    outcome.map_or(Poll::Pending, Poll::Ready)
-                });
-                match self.patience.left() {
-                    Some(left) => timeout(left, reply)
-                        .await
-                        .map_err(|_| CallError::DeadlineExceeded { waited: self.patience.time() })?,
-                    None => reply.await,
-                }
-            }
-        };
-        self.taken = true;
-        outcome
+/// Looks for the reply to a call for a moment, if nobody else does and no other call could use the time: a quick reply
+/// needs no task switch then.
+pub(crate) fn look_alone(shared: &Arc<Shared>, key: CallKey) {
+    let mut state = shared.state();
+    if state.leading || state.attendant.is_none() {
+        return;
     }
-
-    /// Looks for the reply for a moment, if nobody else does and no other call could use the time.
-    fn look(&self) -> Option<Outcome> {
-        let mut state = self.shared.state();
-        if state.leading {
-            return state.machine.take(self.key);
-        }
-        state.lead();
+    state.lead();
+    state.pump();
+    let alone = state.machine.in_flight().0 == 1 && !state.machine.has_outcome(key);
+    let budget = state.spinner(Purpose::Reply(key)).budget().unwrap_or_default();
+    if alone && let Ok(watch) = state.link.watch(sleep::Interest::Frames) {
+        shared.leave(state);
+        let came = shared.spin_on(&watch, budget);
+        state = shared.state();
         state.pump();
-        let mut outcome = state.machine.take(self.key);
-        let alone = state.machine.in_flight().0 == 1;
-        let budget = state.spinner(Purpose::Reply(self.key)).budget().unwrap_or_default();
-        if outcome.is_none()
-            && alone
-            && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
-        {
-            self.shared.leave(state);
-            let came = self.shared.spin_on(&watch, budget);
-            state = self.shared.state();
-            state.pump();
-            outcome = state.machine.take(self.key);
-            let spinner = state.spinner(Purpose::Reply(self.key));
-            if came { spinner.paid() } else { spinner.slept(std::time::Duration::MAX) }
-        }
-        if state.machine.has_arrived(0) {
-            // The attendant runs what has come meanwhile.
-            let attendant = state.attendant.clone();
-            state.machine.wakes().extend(attendant);
-        }
-        state.resign();
-        self.shared.leave(state);
-        outcome
+        let spinner = state.spinner(Purpose::Reply(key));
+        if came { spinner.paid() } else { spinner.slept(Duration::MAX) }
     }
+    if state.has_work(0) {
+        // The attendant runs what has come meanwhile.
+        state.wake_attendant();
+    }
+    state.resign();
+    shared.leave(state);
 }
 
-impl Drop for AsyncCall {
-    fn drop(&mut self) {
-        if !self.taken {
-            self.shared.abandon(self.key);
-        }
-    }
-}
-
-impl fmt::Debug for AsyncCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncCall").field("key", &self.key).finish()
-    }
-}
-
-/// A task among those that are woken for room or for the end.
+/// A task among those that are woken for the end.
 struct Registered<'a> {
     shared: &'a Shared,
     id: Option<u64>,
 }
 
 impl Registered<'_> {
-    fn renew(&mut self, state: &mut State, cx: &Context<'_>, wants_room: bool) {
+    fn renew(&mut self, state: &mut State, cx: &Context<'_>) {
         if let Some(id) = self.id.take() {
             state.waiters.remove(id);
         }
-        let waits = Waits { serves_below: None, wants_room, leads: false };
+        let waits = Waits { serves_below: None, wants_room: false, leads: false };
         self.id = Some(state.waiters.add(cx.waker(), waits));
     }
 }
@@ -296,6 +204,16 @@ fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
+/// Sees to it that the task is woken for the session's next timer; says whether that is due.
+fn set_timer(state: &mut State, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {
+    state.attendant_looks = state.timers.next();
+    let Some(next) = state.attendant_looks.map(Instant::from_std) else { return false };
+    if timer.deadline() != next {
+        timer.as_mut().reset(next);
+    }
+    timer.poll(cx).is_ready()
+}
+
 /// Why an attendant has nothing more to do.
 enum Done {
     /// The session has ended.
@@ -313,7 +231,8 @@ impl Drop for Attendant {
 
 impl Attendant {
     async fn attend(self) {
-        if let Done::Gone = poll_fn(|cx| self.poll(cx)).await {
+        let mut timer = Box::pin(sleep_until(Instant::now()));
+        if let Done::Gone = poll_fn(|cx| self.poll(cx, timer.as_mut())).await {
             let exit = self.exit().await;
             let mut state = self.shared.state();
             state.peer_gone(exit);
@@ -321,7 +240,7 @@ impl Attendant {
         }
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Done> {
+    fn poll(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Done> {
         for _ in 0..CALLS_PER_POLL {
             let mut state = self.shared.state();
             if state.machine.end().is_some() {
@@ -336,12 +255,18 @@ impl Attendant {
                 state.link.disarm();
                 state.pump();
             }
+            state.expire_timers();
             if let Some(arrived) = state.next_arrived(0) {
-                state.running += 1;
-                state.link.set_pulse(Pulse::Active);
+                state.begin_handler();
                 self.shared.leave(state);
                 IncomingCall::new(Arc::clone(&self.shared), arrived).run(self.shared.handler());
-                self.shared.state().running -= 1;
+                self.shared.state().end_handler();
+                continue;
+            }
+            if let Some(task) = state.tasks.next(0) {
+                // One that came before there was a runtime.
+                let state = self.shared.run_task(state, task);
+                self.shared.leave(state);
                 continue;
             }
             if state.leading {
@@ -349,6 +274,10 @@ impl Attendant {
                 state.attendant_held_off = true;
                 self.shared.leave(state);
                 return Poll::Pending;
+            }
+            if set_timer(&mut state, timer.as_mut(), cx) {
+                self.shared.leave(state);
+                continue;
             }
             let next = self.poll_socket(cx, &mut state);
             let again = match next {
@@ -402,6 +331,6 @@ impl Attendant {
             // Without an end in time there is no status.
             let _ = timeout(EXIT_PATIENCE, process.readable()).await;
         }
-        self.shared.exit(std::time::Duration::ZERO)
+        self.shared.exit(Duration::ZERO)
     }
 }

@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,7 +25,7 @@ use rapace_core::{ChannelId, Geometry, GeometryConfig, Side};
 use rapace_registry::{Provider, Registry, Service, Version};
 use rapace_session::{
     CallOptions, Code, Config, Handler, Handshake, IncomingCall, Metadata, NoService, PeerA, PeerB, Session,
-    SessionEnd, Status,
+    SessionEnd, Status, Streams,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -134,6 +137,12 @@ fn a_payload_in_slots(examples: &mut BTreeMap<&str, Vec<u8>>) {
     stage.host.call(1, &body, &CallOptions::new()).unwrap();
     examples.insert("slots-request", stage.message(Side::A, 3));
     examples.insert("slots-payload", stage.bytes(Side::A, 12288 + 63 * 4096, 16));
+    // The body was read in place, and is returned behind the reply.
+    let start = Instant::now();
+    while stage.bytes(Side::B, 8192, 8) == [0; 8] {
+        assert!(start.elapsed() < PATIENCE, "the run is not returned");
+        thread::yield_now();
+    }
     examples.insert("slots-return", stage.bytes(Side::B, 8192, 8));
     stage.end();
 }
@@ -159,6 +168,31 @@ fn an_error_and_a_cancel(examples: &mut BTreeMap<&str, Vec<u8>>) {
     let mut cancel = stage.message(Side::A, 4);
     cancel[40..44].copy_from_slice(&CHANNEL.to_le_bytes());
     examples.insert("cancel", cancel);
+    stage.end();
+}
+
+fn a_stream(examples: &mut BTreeMap<&str, Vec<u8>>) {
+    let (go_on, granted) = mpsc::channel();
+    let granted = Mutex::new(granted);
+    let stage = Stage::new(move |call: IncomingCall| {
+        let sent = call.poll_send(&mut Context::from_waker(Waker::noop()), &[7; 131_008]);
+        assert_eq!(sent, Poll::Ready(Ok(())));
+        granted.lock().unwrap().recv().unwrap();
+        call.reply(b"done");
+    });
+    let streams = Streams { sends: false, receives: true };
+    stage.host.block_on(async {
+        let call = stage.host.caller().open(1, b"", streams, &CallOptions::new()).await.unwrap();
+        assert_eq!(poll_fn(|cx| call.poll_item(cx)).await.unwrap().len(), 131_008);
+        go_on.send(()).unwrap();
+        assert_eq!(*poll_fn(|cx| call.poll_reply(cx)).await.unwrap().body, *b"done");
+    });
+    examples.insert("stream-request", stage.message(Side::A, 3));
+    examples.insert("stream-item", stage.message(Side::B, 3));
+    let mut grant = stage.message(Side::A, 4);
+    grant[40..44].copy_from_slice(&CHANNEL.to_le_bytes());
+    examples.insert("stream-grant", grant);
+    examples.insert("stream-reply", stage.message(Side::B, 4));
     stage.end();
 }
 
@@ -202,6 +236,7 @@ fn the_examples_of_the_specification_are_what_the_code_makes() {
     prefixes(&mut examples);
     an_error_and_a_cancel(&mut examples);
     two_pieces(&mut examples);
+    a_stream(&mut examples);
     examples.insert("sleep", sleep_words());
     let service = Service::builder("a", Version::new(1, 300), Provider::Plugin).unary::<u8, ()>("m", 1000);
     let registry = Registry::builder().service(service).build().unwrap();

@@ -10,6 +10,7 @@ use rapace_core::fake::FakePeer;
 use rapace_core::segment::Segment;
 use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, GeometryConfig, Side};
+use rapace_registry::{Provider, Registry, Service, Version};
 use rapace_session::{
     CallError, CallOptions, Code, Config, Fault, Features, Handshake, Hello, IncomingCall, Limits, PeerA, Session,
     SessionEnd, Status, Timeouts, WaitStrategy,
@@ -42,6 +43,16 @@ impl Liar {
         self.fake.publish(encode(&header, &payload));
     }
 
+    /// The payload in slots of the host's next frame.
+    fn take_payload(&mut self) -> Option<Vec<u8>> {
+        let [_, place, size, ..] = self.fake.take()?;
+        let half = |word: u64, shift: u32| usize::try_from(word >> shift & u64::from(u32::MAX)).unwrap();
+        let geometry = self.fake.geometry();
+        let at = geometry.slots_offset() + half(place, 0) * geometry.slot_bytes() as usize + half(size, 0);
+        let words = (0..half(size, 32).div_ceil(8)).flat_map(|index| self.fake.load(at + 8 * index).to_le_bytes());
+        Some(words.take(half(size, 32)).collect())
+    }
+
     /// The flags and the method of the host's next frame.
     fn take(&mut self) -> Option<(u32, u32)> {
         let words = self.fake.take()?;
@@ -51,9 +62,18 @@ impl Liar {
 }
 
 fn open(handler: impl Fn(IncomingCall) + Send + Sync + 'static) -> (Session<PeerA>, Liar) {
+    open_with([Registry::default(), Registry::default()], handler)
+}
+
+/// A session between sides of these registries, the host's first.
+fn open_with(
+    [ours, theirs]: [Registry; 2],
+    handler: impl Fn(IncomingCall) + Send + Sync + 'static,
+) -> (Session<PeerA>, Liar) {
     let limits = Limits { message_bytes_max: BODY_BYTES_MAX, metadata_bytes_max: 64, ..Limits::default() };
     let timeouts = Timeouts { call: Duration::ZERO, ..Timeouts::default() };
-    let config = Config { geometry: GEOMETRY, limits, timeouts, wait: WaitStrategy::Park, ..Config::new("host", "1") };
+    let wait = WaitStrategy::Park;
+    let config = Config { geometry: GEOMETRY, limits, timeouts, wait, registry: ours, ..Config::new("host", "1") };
     let (here, there) = Socket::pair().unwrap();
     let handshake = Handshake::<PeerA>::offer(here, None, config).unwrap();
     let (offer, halves) = there.recv_offer(Instant::now()).unwrap();
@@ -69,7 +89,7 @@ fn open(handler: impl Fn(IncomingCall) + Send + Sync + 'static) -> (Session<Peer
         max_depth: 1,
         name: String::new(),
         version: String::new(),
-        registry: Vec::new(),
+        registry: theirs.to_bytes(),
     };
     liar.send(FrameHeader::control(Verb::Hello), &hello.encode().unwrap());
     liar.send(FrameHeader::control(Verb::Accept), &[]);
@@ -101,6 +121,45 @@ fn a_body_behind_a_prefix_is_held_to_its_limit() {
         let (flags, _) = liar.take().unwrap();
         assert_eq!(flags & 7, expected.raw(), "{body_bytes} bytes");
     }
+}
+
+/// Two sides that differ in [`METHOD`] and not in the method behind it.
+fn registries() -> [Registry; 2] {
+    let service = || Service::builder("s", Version::new(1, 0), Provider::Host).unary::<u8, ()>("same", METHOD + 1);
+    let services = [service().unary::<u8, ()>("m", METHOD), service().unary::<u16, ()>("m", METHOD)];
+    services.map(|service| Registry::builder().service(service).build().unwrap())
+}
+
+#[test]
+fn a_request_for_a_method_that_differs_is_answered_with_the_difference() {
+    let (session, mut liar) = open_with(registries(), |call| {
+        assert_eq!(call.method(), METHOD + 1, "the handler runs");
+        call.reply(&[]);
+    });
+    let request = header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST);
+    liar.send(request, &[1]);
+    session.serve_for(Duration::ZERO);
+    let status = Status::decode(&liar.take_payload().unwrap());
+    let text = "s.m (7): argument: u8 here, u16 there";
+    assert!(status.code == Code::FailedPrecondition && status.message.contains(text), "{status}");
+    let request = header(Kind::Request, Side::B, 1, ChannelGeneration::FIRST);
+    liar.send(FrameHeader { method: METHOD + 1, ..request }, &[1]);
+    session.serve_for(Duration::ZERO);
+    let (flags, method) = liar.take().unwrap();
+    assert_eq!((flags & 7, method), (Kind::Reply.raw(), METHOD + 1));
+    assert_eq!((session.end(), session.stats().served_in_flight), (None, 0));
+}
+
+#[test]
+fn a_method_that_differs_is_not_called() {
+    let (session, mut liar) = open_with(registries(), IncomingCall::unimplemented);
+    let error = session.call(METHOD, &[], &CallOptions::new()).unwrap_err();
+    let difference = "s.m (7): argument: u8 here, u16 there".into();
+    assert_eq!(error, CallError::Incompatible { difference });
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert_eq!(liar.take(), None);
+    let _call = session.try_start(METHOD + 1, &[], &CallOptions::new()).unwrap();
+    assert!(liar.take().is_some());
 }
 
 #[test]

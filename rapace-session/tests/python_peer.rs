@@ -4,22 +4,24 @@
 //! The plugin is `spec/peer.py`, and says what its methods do. It needs Python 3.9 or later and no packages.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::future::poll_fn;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rapace_core::ChannelId;
 use rapace_core::GeometryConfig;
-use rapace_core::descriptor::{FrameHeader, Payload, Verb, encode};
+use rapace_core::descriptor::{Flags, FrameHeader, Kind, Payload, Run, Verb, encode};
 use rapace_core::fake::FakePeer;
 use rapace_core::layout::Geometry;
 use rapace_core::offer::{Backing, Offer};
 use rapace_core::segment::{HalfFds, Prefault, Segment};
 use rapace_core::socket::Socket;
 use rapace_session::{
-    CallError, CallOptions, Code, Config, Handshake, IncomingCall, LIFECYCLE_METHODS, Limits, Metadata, PeerA, Process,
-    Router, Session, SessionEnd, Status,
+    CallError, CallOptions, Code, Config, Features, Handshake, Hello, IncomingCall, LIFECYCLE_METHODS, Limits,
+    Metadata, PeerA, Process, Router, Session, SessionEnd, Status, StreamingCall, Streams,
 };
 
 const ECHO: u32 = 1;
@@ -27,6 +29,9 @@ const CALL_BACK: u32 = 2;
 const PREFIXES: u32 = 3;
 const HOLD: u32 = 4;
 const LEAVE: u32 = 5;
+const COUNT: u32 = 6;
+const SUM: u32 = 7;
+const ECHO_ITEMS: u32 = 8;
 
 /// What is waited for comes, unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -168,6 +173,95 @@ fn a_cancelled_call_gets_its_final_and_frees_its_channel() {
     close(&session);
 }
 
+const SENDS: Streams = Streams { sends: true, receives: false };
+const RECEIVES: Streams = Streams { sends: false, receives: true };
+const BOTH: Streams = Streams { sends: true, receives: true };
+
+/// How many items of which size: without bytes, all that fits a descriptor, a slot, and what goes in pieces; and each
+/// time more of them than the window of either side.
+const ITEMS: [(u64, usize); 6] = [(0, 0), (5000, 0), (5000, 24), (200, 4096), (200, 5000), (3, 3 << 20)];
+
+async fn open_stream(session: &Session<PeerA>, method: u32, body: &[u8], streams: Streams) -> StreamingCall {
+    session.caller().open(method, body, streams, &options()).await.unwrap()
+}
+
+fn two(count: u64, bytes: usize) -> Vec<u8> {
+    [count.to_le_bytes(), (bytes as u64).to_le_bytes()].concat()
+}
+
+async fn items_of_all_sizes(session: &Session<PeerA>) {
+    for (count, bytes) in ITEMS {
+        let item = |number: u64| vec![number.to_le_bytes()[0]; bytes];
+        let call = open_stream(session, COUNT, &two(count, bytes), RECEIVES).await;
+        for number in 0..count {
+            assert!(
+                *poll_fn(|cx| call.poll_item(cx)).await.unwrap() == item(number),
+                "{number} of {count}, {bytes} bytes"
+            );
+        }
+        assert!(poll_fn(|cx| call.poll_item(cx)).await.is_none());
+        assert_eq!(*poll_fn(|cx| call.poll_reply(cx)).await.unwrap().body, *b"done");
+
+        let call = open_stream(session, SUM, b"", SENDS).await;
+        for number in 0..count {
+            poll_fn(|cx| call.poll_send(cx, &item(number))).await.unwrap();
+        }
+        call.finish();
+        let sum = poll_fn(|cx| call.poll_reply(cx)).await.unwrap().body;
+        assert_eq!(*sum, *[count.to_le_bytes(), (count * bytes as u64).to_le_bytes()].concat());
+
+        let call = open_stream(session, ECHO_ITEMS, b"", BOTH).await;
+        for number in 0..count {
+            poll_fn(|cx| call.poll_send(cx, &item(number))).await.unwrap();
+            assert!(
+                *poll_fn(|cx| call.poll_item(cx)).await.unwrap() == item(number),
+                "{number} of {count}, {bytes} bytes"
+            );
+        }
+        call.finish();
+        assert!(poll_fn(|cx| call.poll_item(cx)).await.is_none());
+        assert!(poll_fn(|cx| call.poll_reply(cx)).await.unwrap().body.is_empty());
+    }
+}
+
+#[track_caller]
+fn streams_of_all_sizes(geometry: GeometryConfig) {
+    let session = open(Config { geometry, ..config() });
+    session.block_on(items_of_all_sizes(&session));
+    let stats = session.stats();
+    assert_eq!((stats.calls_in_flight, stats.inbound_bytes, stats.outbound_bytes, stats.faults), (0, 0, 0, 0));
+    close(&session);
+}
+
+#[test]
+fn items_of_all_sizes_go_both_ways() {
+    streams_of_all_sizes(GeometryConfig::default());
+}
+
+#[test]
+fn the_smallest_memory_takes_items_in_pieces() {
+    streams_of_all_sizes(GeometryConfig { segment_bytes: 32 << 10, ring_capacity: 16, slot_bytes: 64 });
+}
+
+#[test]
+fn a_stream_that_is_dropped_leaves_its_channel_to_the_next() {
+    let session = open(config());
+    for _ in 0..100 {
+        session.block_on(async {
+            let counts = open_stream(&session, COUNT, &two(1 << 40, 300), RECEIVES).await;
+            assert_eq!(poll_fn(|cx| counts.poll_item(cx)).await.unwrap().len(), 300);
+            let echoes = open_stream(&session, ECHO_ITEMS, b"", BOTH).await;
+            poll_fn(|cx| echoes.poll_send(cx, &[1; 5000])).await.unwrap();
+        });
+        assert!(session.call(ECHO, b"beside", &options()).unwrap().body == b"beside"[..]);
+    }
+    // They fit only if all of those before have got their final.
+    let calls: Vec<_> = (0..64).map(|_| session.start(ECHO, b"again", &options()).unwrap()).collect();
+    assert!(calls.into_iter().all(|call| call.wait().unwrap().body == b"again"[..]));
+    assert_eq!(session.stats().inbound_bytes, 0);
+    close(&session);
+}
+
 #[test]
 fn lifecycle_calls_travel_on_channel_0() {
     let session = open(config());
@@ -271,6 +365,99 @@ fn a_fault_of_the_host_ends_the_plugin() {
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(said.contains(&format!("{rule}: ")), "{said}");
         assert_eq!(child.wait().unwrap().code(), Some(1));
+    }
+}
+
+/// What a Python plugin says of a host that sends this.
+fn complaint(features: Features, frames: &[(FrameHeader, usize)]) -> String {
+    let geometry = Geometry::new(GeometryConfig::default()).unwrap();
+    let (host, plugin) = Socket::pair().unwrap();
+    let (segment, fds) = Segment::create(geometry, 1, Prefault::Lazy).unwrap();
+    let mut fake = FakePeer::new(segment, host);
+    let hello = Hello {
+        major: 1,
+        minor: 0,
+        role: 0,
+        features,
+        max_message_bytes: 1 << 20,
+        max_metadata_bytes: 0,
+        max_calls: 8,
+        max_depth: 1,
+        name: String::new(),
+        version: String::new(),
+        registry: Vec::new(),
+    };
+    let hello = hello.encode().unwrap();
+    let inline = |bytes: &[u8]| {
+        let mut inline = [0; 24];
+        inline[..bytes.len()].copy_from_slice(bytes);
+        Payload::Inline(inline, bytes.len().try_into().unwrap())
+    };
+    // All of it is there before the plugin is, so it needs no bell.
+    fake.publish(encode(&FrameHeader::control(Verb::Hello), &inline(&hello)));
+    fake.publish(encode(&FrameHeader::control(Verb::Accept), &inline(&[])));
+    for (header, bytes) in frames {
+        let payload = if header.kind == Kind::Control {
+            inline(&channel(1).raw().to_le_bytes()[..*bytes])
+        } else if *bytes <= 24 {
+            inline(&vec![0; *bytes])
+        } else {
+            let payload_bytes = u32::try_from(*bytes).unwrap();
+            Payload::Slots(Run { slot: 126, generation: 1, offset: 0, payload_bytes, slots: 0 })
+        };
+        fake.publish(encode(header, &payload));
+    }
+    fake.socket.send_offer(&Offer::new(Backing::Sealed, 1, geometry), Some(&fds)).unwrap();
+    let mut child = command(plugin).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    said
+}
+
+/// A channel of the host.
+fn channel(generation: u32) -> ChannelId {
+    ChannelId::from_raw(generation << 13 | 1)
+}
+
+#[test]
+fn a_host_that_breaks_the_rules_of_streams_ends_the_plugin() {
+    let header = |kind, method, flags, credit| {
+        let depth = u8::from(kind == Kind::Request);
+        (FrameHeader { channel: channel(1), method, kind, flags, depth, credit }, 0)
+    };
+    let open = |method, flags, credit| header(Kind::Request, method, flags, credit);
+    let (item, end) = (header(Kind::Item, SUM, Flags::NONE, 0), header(Kind::End, SUM, Flags::NONE, 0));
+    let of_count = |(frame, bytes)| (FrameHeader { method: COUNT, ..frame }, bytes);
+    let large = (item.0, 64 << 10);
+    let begun = (FrameHeader { flags: Flags::MORE, ..item.0 }, 24);
+    let grant = |flags, credit| (FrameHeader { flags, credit, ..FrameHeader::control(Verb::Grant) }, 4);
+    let sum = open(SUM, Flags::ITEMS, 0);
+    let most = i32::MAX.cast_unsigned();
+    let cases = [
+        ("C14", vec![sum, large, item]),
+        ("C13", vec![sum, end, item]),
+        ("C13", vec![sum, end, end]),
+        ("C13", vec![open(HOLD, Flags::NONE, 0), (FrameHeader { method: HOLD, ..item.0 }, 0)]),
+        ("C13", vec![(FrameHeader { channel: ChannelId::from_raw(1 << 13), ..item.0 }, 0)]),
+        ("C13", vec![(FrameHeader { flags: Flags::ITEMS.with(Flags::MORE), ..sum.0 }, 8), item]),
+        ("C13", vec![sum, grant(Flags::CREDIT, 1)]),
+        ("C13", vec![(FrameHeader { channel: ChannelId::CONTROL, method: 2000, ..sum.0 }, 0)]),
+        ("C2", vec![sum, of_count(item)]),
+        ("M2", vec![sum, begun, end]),
+        ("M1", vec![sum, begun, item]),
+        ("C15", vec![open(COUNT, Flags::CREDIT, most + 1)]),
+        ("C15", vec![open(COUNT, Flags::CREDIT, most), grant(Flags::CREDIT, 1)]),
+        ("X1", vec![grant(Flags::NONE, 0)]),
+    ];
+    for (case, (rule, frames)) in cases.into_iter().enumerate() {
+        let said = complaint(Features::STREAMS, &frames);
+        assert!(said.contains(&format!("{rule}: ")), "case {case}: {said}");
+    }
+    for frames in [vec![sum], vec![open(COUNT, Flags::CREDIT, 0)], vec![item], vec![end], vec![grant(Flags::CREDIT, 1)]]
+    {
+        let said = complaint(Features::NONE, &frames);
+        assert!(said.contains("C12: "), "{said}");
     }
 }
 

@@ -122,7 +122,7 @@ async fn the_end_of_the_session_ends_calls_and_waits() {
     let reason = Status::new(Code::Unavailable, "enough");
     plugin.close(&reason);
     assert_eq!(*ended.await.unwrap(), SessionEnd::PeerClosed(reason.clone()));
-    let error = pending.wait().await.unwrap_err();
+    let error = pending.await.unwrap_err();
     assert_eq!(error.session_end(), Some(&SessionEnd::PeerClosed(reason)));
 }
 
@@ -140,7 +140,7 @@ async fn a_full_ring_is_waited_for() {
         async move {
             let call = host.start(1, b"late", &CallOptions::new()).await.unwrap();
             assert!(served.load(Ordering::SeqCst), "there was no room before the peer took a frame");
-            call.wait().await.unwrap()
+            call.await.unwrap()
         }
     });
     tokio::task::yield_now().await;

@@ -3,6 +3,7 @@
 //! What has no function of its own is put to a real host by a puppet: a plugin that publishes what it is given.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::future::poll_fn;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{Ordering, fence};
@@ -19,7 +20,8 @@ use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, Side};
 use rapace_registry::Registry;
 use rapace_session::{
-    Config, Handler, Handshake, HandshakeError, Hello, IncomingCall, Limits, PeerA, PeerB, Router, SessionEnd, Status,
+    Config, Features, Handler, Handshake, HandshakeError, Hello, IncomingCall, Limits, PeerA, PeerB, Router,
+    SessionEnd, Status,
 };
 use serde_json::{Value, json};
 
@@ -70,10 +72,10 @@ impl Puppet {
     }
 
     /// The same behind the handshake.
-    fn open(config: Config, handler: impl Handler) -> (JoinHandle<End>, Self) {
+    fn open(config: Config, handler: impl Handler, features: Features) -> (JoinHandle<End>, Self) {
         let (host, mut puppet) = Self::start(config, handler);
-        let hello = Hello::decode(&bytes(&read("hellos.json").0[0]["hex"])).unwrap().encode().unwrap();
-        puppet.send(&FrameHeader::control(Verb::Hello), &hello, 0);
+        let hello = Hello::decode(&bytes(&read("hellos.json").0[0]["hex"])).unwrap();
+        puppet.send(&FrameHeader::control(Verb::Hello), &Hello { features, ..hello }.encode().unwrap(), 0);
         puppet.send(&FrameHeader::control(Verb::Accept), &[], 0);
         for verb in [Verb::Hello, Verb::Accept] {
             assert_eq!(puppet.next()["method"], verb.raw());
@@ -118,7 +120,7 @@ impl Puppet {
             assert!(start.elapsed() < PATIENCE, "the host sends nothing");
             thread::yield_now();
         };
-        let [channel, method, slot, generation, offset, length, flags, _] = std::array::from_fn(|index| {
+        let [channel, method, slot, generation, offset, length, flags, credit] = std::array::from_fn(|index| {
             let half = body[index / 2].to_le_bytes();
             u32::from_le_bytes(half.as_chunks().0[index % 2])
         });
@@ -134,12 +136,15 @@ impl Puppet {
             self.returned += 1;
             payload
         };
-        let kind = ["control", "request", "reply", "error"][(flags & 7) as usize];
+        let kind = ["control", "request", "reply", "error", "item", "end"][(flags & 7) as usize];
         let mut answer = json!({ "kind": kind, "channel": channel, "method": method });
         if kind == "error" {
             answer["code"] = json!(Status::decode(&payload).code.raw());
         } else {
             answer["body"] = json!(hex::encode(payload));
+        }
+        if flags & Flags::CREDIT.raw() != 0 {
+            answer["credit"] = json!(credit);
         }
         answer
     }
@@ -148,6 +153,18 @@ impl Puppet {
 fn echo(call: IncomingCall) {
     let body = call.body().to_vec();
     call.reply(&body);
+}
+
+/// Sends each item back.
+async fn echo_items(call: IncomingCall) {
+    let mut items = call.items();
+    while let Some(item) = poll_fn(|cx| items.poll_next(cx)).await {
+        match item {
+            Ok(item) => poll_fn(|cx| call.poll_send(cx, &item)).await.unwrap(),
+            Err(error) => return call.fail(Status::new(error.code(), error.to_string())),
+        }
+    }
+    call.reply(&[]);
 }
 
 fn check_status(status: &Status, expected: &Value, name: &Value) {
@@ -165,15 +182,20 @@ fn sessions_go_as_the_vectors_say() {
         message_bytes_max: number(&file["limits"]["max_message_bytes"]),
         calls_max: number(&file["limits"]["max_calls"]),
         depth_max: number(&file["limits"]["max_depth"]),
+        stream_window_bytes: number(&file["limits"]["window"]),
         ..Limits::default()
     };
     for vector in &vectors {
         let name = &vector["name"];
         let config = Config { limits, ..Config::new("host", "1") };
-        let router = Router::new().method(1, echo);
+        let router = Router::new()
+            .method(1, echo)
+            .method(2, |call: IncomingCall| call.run_async(echo_items))
+            .method(3, |call: IncomingCall| std::mem::forget(call));
         let in_handshake = vector["handshake"] == true;
-        let start = if in_handshake { Puppet::start } else { Puppet::open };
-        let (host, mut puppet) = start(config, router);
+        let features = if vector["streams"] == true { Features::STREAMS } else { Features::NONE };
+        let (host, mut puppet) =
+            if in_handshake { Puppet::start(config, router) } else { Puppet::open(config, router, features) };
         // Behind HELLO and ACCEPT.
         let mut due = if in_handshake { 1 } else { 3 };
         for slot in vector.get("slots").and_then(Value::as_array).into_iter().flatten() {
@@ -225,7 +247,7 @@ fn prefixes_are_what_the_vectors_say() {
             sender.lock().unwrap().send((fields, call.time_left())).unwrap();
             call.reply(&[]);
         };
-        let (host, mut puppet) = Puppet::open(Config { limits, ..Config::new("host", "1") }, handler);
+        let (host, mut puppet) = Puppet::open(Config { limits, ..Config::new("host", "1") }, handler, Features::NONE);
         let flags = vector["flags"].as_array().unwrap().iter().fold(Flags::NONE, |flags, name| {
             flags.with(if name == "deadline" { Flags::DEADLINE } else { Flags::METADATA })
         });

@@ -7,9 +7,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cancel;
+pub mod join;
 pub mod lie;
 pub mod method;
 pub mod pattern;
 pub mod registries;
 pub mod service;
+pub mod slow;
 pub mod snapshot;
+pub mod stream;
+pub mod streaming;

@@ -37,6 +37,21 @@ pub const DROP: u32 = 17;
 /// Answers with as many bytes of metadata as word 0 says.
 pub const METADATA: u32 = 18;
 
+/// Sends as many items as word 0 says, of as many bytes as word 1 says, of the pattern of word 2; answers with their count.
+pub const SEND_ITEMS: u32 = 30;
+/// Takes items, which are as [`SEND_ITEMS`] sends them; answers with their count.
+pub const TAKE_ITEMS: u32 = 31;
+/// Sends every item back; answers with their count.
+pub const ECHO_ITEMS: u32 = 32;
+/// Takes no items, sends none, and never answers.
+pub const HOLD_ITEMS: u32 = 33;
+/// Answers with how many calls of [`HOLD_ITEMS`] were begun, and how many of them were cancelled.
+pub const HELD_ITEMS: u32 = 34;
+/// Panics, but not at once.
+pub const PANIC_LATER: u32 = 35;
+/// Sends as many items as word 0 says, and drops the call.
+pub const DROP_AMID: u32 = 36;
+
 /// Of the plugin alone: answers with a [`crate::snapshot::Snapshot`] of its session.
 pub const SNAPSHOT: u32 = 100;
 /// Of the plugin alone: calls the host from as many threads as word 0 says, each as often as word 1 says, the method of
@@ -55,6 +70,14 @@ pub const RELEASE_AND_EXIT: u32 = 105;
 pub const LEAVE: u32 = 107;
 /// Of the plugin alone: answers with its view of the host: 0 alive, 1 dormant, 2 unresponsive, 3 gone.
 pub const HOST_STATE: u32 = 106;
+/// Of the plugin alone: makes as many calls at once to the host as word 0 says, of all kinds, with as many items as word 1
+/// says, of up to as many bytes as word 2 says. Answers with how many calls went well.
+pub const LOAD_HOST: u32 = 110;
+/// Of the plugin alone: makes a call to the host and gives it up at the point of word 0 (see [`crate::cancel::Point`]).
+/// Answers with how many items there was credit for.
+pub const CANCEL_TO_HOST: u32 = 111;
+/// Of the plugin alone: as [`TAKE_ITEMS`], and slowly. Answers with the most bytes that were kept meanwhile, too.
+pub const TAKE_SLOWLY: u32 = 112;
 
 /// Of a lying peer: answers after it has broken the rule of word 0 as often as word 1 says.
 pub const LIE: u32 = 200;

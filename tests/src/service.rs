@@ -10,6 +10,7 @@ use rapace_session::{CallError, CallOptions, Code, IncomingCall, Metadata, Reply
 
 use crate::method;
 use crate::pattern::{pattern, word, words};
+use crate::streaming::with_streams;
 
 /// How long a thread rests between two looks at a condition that nobody wakes it for.
 pub const REST: Duration = Duration::from_millis(1);
@@ -30,7 +31,7 @@ impl Service {
             let service = Arc::clone(self);
             move |call: IncomingCall| handle(&service, call)
         };
-        Router::new()
+        with_streams(Router::new())
             .method(method::ECHO, echo)
             .method(method::NEST, nest)
             .method(method::BYTES, |call: IncomingCall| answer_bytes(call))

@@ -17,6 +17,10 @@ pub struct Snapshot {
     pub outbound_bytes: u64,
     /// Runs of slots that are held.
     pub runs_held: u64,
+    /// Own slots that are free.
+    pub slots_free: u64,
+    /// Handlers that wait for something.
+    pub tasks: u64,
     /// Faults of the peer.
     pub faults: u64,
     /// Frames sent.
@@ -35,6 +39,8 @@ impl From<SessionStats> for Snapshot {
             inbound_bytes: stats.inbound_bytes as u64,
             outbound_bytes: stats.outbound_bytes as u64,
             runs_held: stats.runs_held.into(),
+            slots_free: stats.slots_free.into(),
+            tasks: stats.tasks as u64,
             faults: stats.faults.into(),
             frames_sent: stats.link.frames_sent,
             bells_sent: stats.link.bells_sent,
@@ -56,6 +62,8 @@ impl Snapshot {
             self.frames_sent,
             self.bells_sent,
             self.sleeps,
+            self.slots_free,
+            self.tasks,
         ])
     }
 
@@ -72,11 +80,18 @@ impl Snapshot {
             frames_sent: at(6),
             bells_sent: at(7),
             sleeps: at(8),
+            slots_free: at(9),
+            tasks: at(10),
         }
     }
 
     /// What waits or is kept, all together.
     pub fn left_over(&self) -> u64 {
-        self.calls_in_flight + self.served_in_flight + self.inbound_bytes + self.outbound_bytes + self.runs_held
+        self.calls_in_flight
+            + self.served_in_flight
+            + self.inbound_bytes
+            + self.outbound_bytes
+            + self.runs_held
+            + self.tasks
     }
 }

@@ -9,9 +9,22 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rapace-core", &[]),
     ("rapace-registry", &[]),
     ("rapace-session", &["rapace-core", "rapace-registry"]),
+    ("rapace-service", &["rapace-core", "rapace-registry", "rapace-session"]),
+    ("rapace-macros", &[]),
     ("rapace-plugin", &["rapace-core", "rapace-registry", "rapace-session"]),
     ("rapace-host", &["rapace-core", "rapace-registry", "rapace-session"]),
-    ("rapace", &["rapace-core", "rapace-registry", "rapace-session", "rapace-plugin", "rapace-host"]),
+    (
+        "rapace",
+        &[
+            "rapace-core",
+            "rapace-registry",
+            "rapace-session",
+            "rapace-service",
+            "rapace-macros",
+            "rapace-plugin",
+            "rapace-host",
+        ],
+    ),
 ];
 
 /// What stands on top: it may depend on any library, and nothing depends on it.

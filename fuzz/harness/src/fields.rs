@@ -14,6 +14,7 @@ pub(crate) const MORE: u32 = 1 << 3;
 pub(crate) const DEADLINE: u32 = 1 << 4;
 pub(crate) const METADATA: u32 = 1 << 5;
 pub(crate) const CREDIT: u32 = 1 << 6;
+pub(crate) const ITEMS: u32 = 1 << 7;
 
 /// The `payload_slot` that says inline.
 pub(crate) const INLINE: u32 = 0xFFFF_FFFF;

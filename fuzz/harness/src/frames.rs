@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::ops::Range;
 
 use arbitrary::{Arbitrary, Unstructured};
 use rapace_core::descriptor::{Flags, FrameHeader, Kind, Payload};
 use rapace_core::fake::FakePeer;
-use rapace_core::link::{Pulse, SendRefusal};
+use rapace_core::link::{Loan, Pulse, SendRefusal};
 use rapace_core::sleep::Interest;
 use rapace_core::slots::Class;
 use rapace_core::{ChannelId, Link, PeerFault, Side};
@@ -59,6 +60,9 @@ enum LinkOp {
     ReadSocket,
     Room,
     Pulse(u8),
+    Lend { class: u8, bytes: u16 },
+    SendLoan { which: u8, words: u8, bytes: u16 },
+    ReturnLoan(u8),
 }
 
 /// Runs a link against a peer, operation by operation.
@@ -80,6 +84,7 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         link,
         peer: Peer::new(fake, side.peer()),
         held: Vec::new(),
+        loans: Vec::new(),
         to_link: VecDeque::new(),
         to_peer: VecDeque::new(),
         slots_out: 0,
@@ -105,6 +110,8 @@ struct Wire {
     peer: Peer,
     /// Payloads that the link's user has not given back, with what they should hold.
     held: Vec<(Payload, Option<Vec<u8>>)>,
+    /// Slots that the link's user is filling, and the kind of frame they are for.
+    loans: Vec<(Loan, Kind)>,
     /// Frames on their way.
     to_link: VecDeque<(Fields, Vec<u8>)>,
     to_peer: VecDeque<(Fields, Vec<u8>)>,
@@ -149,7 +156,8 @@ impl Wire {
             let (header, body) = self.to_peer.pop_front().expect("nothing arrives that was not sent");
             assert_same_header(&taken.fields, &header);
             assert!(taken.body == body, "another payload arrived");
-            self.at_peer.extend((!taken.fields.is_inline()).then(|| self.slots(body.len())));
+            let end = taken.fields.offset as usize + body.len();
+            self.at_peer.extend((!taken.fields.is_inline()).then(|| self.slots(end)));
         }
     }
 
@@ -174,14 +182,14 @@ impl Wire {
             }
             LinkOp::Receive(times) => (0..1 << (times % 5)).for_each(|_| self.receive()),
             LinkOp::Take(which) => {
-                let Some((payload, expected)) = self.pick(which) else { return };
+                let Some((payload, expected)) = pick(&mut self.held, which) else { return };
                 let mut body = vec![0xEE];
                 self.link.take_payload(payload, &mut body);
                 assert_eq!(body.len(), 1 + payload.bytes());
                 assert!(!self.honest() || expected.is_none_or(|expected| body[1..] == expected), "another payload");
             }
             LinkOp::Discard(which) => {
-                if let Some((payload, _)) = self.pick(which) {
+                if let Some((payload, _)) = pick(&mut self.held, which) {
                     self.link.discard(payload);
                 }
             }
@@ -216,22 +224,74 @@ impl Wire {
                     self.blame(fault);
                 }
             }
+            LinkOp::Lend { class, bytes } => self.link_lends(class, bytes.into()),
+            LinkOp::SendLoan { which, words, bytes } => {
+                let Some((loan, kind)) = pick(&mut self.loans, which) else { return };
+                let offset = usize::from(words) * 8 % self.peer.geometry.slot_bytes() as usize;
+                let bytes = usize::from(bytes) % (loan.len() - offset + 1);
+                self.link_sends_loan(loan, kind, offset..offset + bytes);
+            }
+            LinkOp::ReturnLoan(which) => {
+                if let Some((loan, _)) = pick(&mut self.loans, which) {
+                    self.link.return_loan(loan);
+                }
+            }
         }
+    }
+
+    fn link_lends(&mut self, class: u8, bytes: usize) {
+        let kind = [Kind::Control, Kind::Reply, Kind::Item, Kind::Request][usize::from(class) % 4];
+        match self.link.try_loan(Class::of(kind), bytes) {
+            Ok(mut loan) => {
+                assert!(loan.len() >= bytes.max(1), "{} of {bytes} bytes", loan.len());
+                let body = crate::pattern(loan.len());
+                loan.copy_from_slice(&body);
+                self.loans.push((loan, kind));
+            }
+            Err(SendRefusal::TooLarge) => assert!(bytes > self.link.frame_bytes_max(Class::of(kind))),
+            Err(SendRefusal::RingFull) => panic!("a loan needs no room in the ring"),
+            Err(SendRefusal::SlotsExhausted) => assert!(!self.honest() || self.slots_out > 0 || !self.loans.is_empty()),
+            Err(SendRefusal::Fault(fault)) => self.blame(fault),
+        }
+    }
+
+    fn link_sends_loan(&mut self, loan: Loan, kind: Kind, range: Range<usize>) {
+        assert!(loan[..] == crate::pattern(loan.len()), "a loan was written to");
+        let (header, body) = (self.link_header(kind), loan[range.clone()].to_vec());
+        match self.link.send_loan(loan, range.clone(), &header) {
+            Ok(()) => {
+                if body.len() > 24 {
+                    self.slots_out += self.slots(range.end);
+                }
+                self.to_peer.push_back((sent_fields(&header), body));
+            }
+            Err((loan, refusal)) => {
+                self.loans.push((loan, kind));
+                match refusal {
+                    SendRefusal::Fault(fault) => self.blame(fault),
+                    other => assert_eq!(other, SendRefusal::RingFull),
+                }
+            }
+        }
+    }
+
+    fn link_header(&self, kind: Kind) -> FrameHeader {
+        let opener = if kind == Kind::Request { self.peer.side.peer() } else { self.peer.side };
+        let (channel, method) = if kind == Kind::Control { (0, 5) } else { (1 << 13 | parity(opener), 7) };
+        let depth = u8::from(kind == Kind::Request);
+        FrameHeader { channel: ChannelId::from_raw(channel), method, kind, flags: Flags::NONE, depth, credit: 0 }
     }
 
     fn link_sends(&mut self, class: u8, bytes: usize) {
         let geometry = self.peer.geometry;
         let (n, slot_count) = (geometry.ring_capacity() as usize, geometry.slot_count() as usize);
-        let (class, kind, reserve, kept) = match class % 3 {
+        let (class, kind, reserve, kept) = match class % 4 {
             0 => (Class::Control, Kind::Control, 0, 0),
             1 => (Class::Reply, Kind::Reply, n / 8, 0),
+            2 => (Class::Item, Kind::Item, n / 2, 2 * (slot_count / 8).max(1)),
             _ => (Class::Request, Kind::Request, n / 8 + n / 4, (slot_count / 8).max(1)),
         };
-        let opener = if kind == Kind::Request { self.peer.side.peer() } else { self.peer.side };
-        let (channel, method) = if kind == Kind::Control { (0, 5) } else { (1 << 13 | parity(opener), 7) };
-        let depth = u8::from(kind == Kind::Request);
-        let header =
-            FrameHeader { channel: ChannelId::from_raw(channel), method, kind, flags: Flags::NONE, depth, credit: 0 };
+        let header = self.link_header(kind);
         let body = crate::pattern(bytes % (geometry.pool_bytes() + 2));
         let (head, tail) = body.split_at(body.len() / 3);
         let fits = body.len() <= 24 || body.len() <= (slot_count - kept) * geometry.slot_bytes() as usize;
@@ -242,13 +302,12 @@ impl Wire {
                 if body.len() > 24 {
                     self.slots_out += self.slots(body.len());
                 }
-                let fields = Fields::header(kind.raw() | u32::from(depth) << 24, channel, method);
-                self.to_peer.push_back((fields, body));
+                self.to_peer.push_back((sent_fields(&header), body));
             }
             Err(SendRefusal::TooLarge) => assert!(!fits),
             Err(SendRefusal::RingFull) => assert!(!self.honest() || self.to_peer.len() + reserve >= n),
             // Neighbouring ones are wanted, so some may be free.
-            Err(SendRefusal::SlotsExhausted) => assert!(!self.honest() || self.slots_out > 0),
+            Err(SendRefusal::SlotsExhausted) => assert!(!self.honest() || self.slots_out > 0 || !self.loans.is_empty()),
             Err(SendRefusal::Fault(fault)) => self.blame(fault),
         }
     }
@@ -272,11 +331,6 @@ impl Wire {
         }
     }
 
-    fn pick(&mut self, which: u8) -> Option<(Payload, Option<Vec<u8>>)> {
-        let count = self.held.len();
-        (count > 0).then(|| self.held.swap_remove(usize::from(which) % count))
-    }
-
     fn slots(&self, bytes: usize) -> usize {
         bytes.div_ceil(self.peer.geometry.slot_bytes() as usize)
     }
@@ -291,7 +345,8 @@ impl Wire {
             Ok(free) => {
                 assert!(!is_false, "S7: a false return was taken for a true one");
                 assert!(free <= slot_count);
-                assert!(!self.honest() || free as usize + self.slots_out == slot_count as usize);
+                let lent = self.loans.iter().map(|(loan, _)| self.slots(loan.len())).sum::<usize>();
+                assert!(!self.honest() || free as usize + lent + self.slots_out == slot_count as usize);
             }
             Err(fault) => self.blame(fault),
         }
@@ -299,8 +354,11 @@ impl Wire {
 
     /// The user gives everything back.
     fn conclude(mut self) {
-        while let Some((payload, _)) = self.pick(0) {
+        while let Some((payload, _)) = pick(&mut self.held, 0) {
             self.link.discard(payload);
+        }
+        while let Some((loan, _)) = pick(&mut self.loans, 0) {
+            self.link.return_loan(loan);
         }
         self.check();
         self.peer.read_returns();
@@ -311,6 +369,15 @@ impl Wire {
 
 fn interest(room: bool) -> Interest {
     if room { Interest::FramesAndRoom } else { Interest::Frames }
+}
+
+fn pick<T>(list: &mut Vec<T>, which: u8) -> Option<T> {
+    (!list.is_empty()).then(|| list.swap_remove(usize::from(which) % list.len()))
+}
+
+/// What the peer should find of a frame that the link sends.
+fn sent_fields(header: &FrameHeader) -> Fields {
+    Fields::header(header.kind.raw() | u32::from(header.depth) << 24, header.channel.raw(), header.method)
 }
 
 /// All but the payload is the same.

@@ -38,7 +38,9 @@ fn check_hello(data: &[u8]) {
                     assert!(info.depth_max >= 1 && info.message_bytes_max >= 1);
                     assert!(info.name.len() <= 128 && info.version.len() <= 128);
                     assert!(hello.registry.is_empty() || info.registry.to_bytes() == hello.registry);
-                    assert!(rapace_registry::compare(&registry, &info.registry).is_compatible());
+                    let agree = rapace_registry::compare(&registry, &info.registry).is_compatible();
+                    assert_eq!(info.refused.is_empty(), agree);
+                    assert!(info.refused.values().all(|text| (1..=4096).contains(&text.len())));
                 }
             }
         }

@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use rapace_core::{Geometry, Side};
 
-use crate::fields::{CONTROL, CREDIT, DEADLINE, END, ERROR, Fields, ITEM, METADATA, MORE, REPLY, REQUEST, parity};
+use crate::fields::{
+    CONTROL, CREDIT, DEADLINE, END, ERROR, Fields, ITEM, ITEMS, METADATA, MORE, REPLY, REQUEST, parity,
+};
 
 /// The receiver of one direction, as it ought to be.
 #[derive(Debug)]
@@ -117,10 +119,12 @@ impl Oracle {
 
 fn breaks_d2(fields: &Fields) -> bool {
     let kind = fields.kind();
-    let reserved = fields.flags & 0x00FF_FF80 != 0;
+    let reserved = fields.flags & 0x00FF_FF00 != 0;
     let deadline = fields.has(DEADLINE) && kind != REQUEST;
     let metadata = fields.has(METADATA) && !matches!(kind, REQUEST | REPLY | ERROR);
     let more = fields.has(MORE) && kind == END;
+    let credit = fields.has(CREDIT) && !matches!(kind, REQUEST | CONTROL);
+    let items = fields.has(ITEMS) && kind != REQUEST;
     let depth = (kind == REQUEST) != (fields.depth() >= 1);
-    kind > END || reserved || deadline || metadata || more || depth
+    kind > END || reserved || deadline || metadata || more || credit || items || depth
 }

@@ -154,7 +154,11 @@ impl Peer {
             return Some(Taken { fields, body: fields.inline_bytes() });
         }
         let run = self.oracle.run(&fields).expect("the link sends runs within its half");
-        let kept = if matches!(fields.kind(), REQUEST | ITEM) { self.reserve() } else { 0 };
+        let kept = match fields.kind() {
+            ITEM => 2 * self.reserve(),
+            REQUEST => self.reserve(),
+            _ => 0,
+        };
         assert!(run.start >= kept, "S3: kind {} in slot {}, below {kept}", fields.kind(), run.start);
         self.oracle.enter(&fields);
         let body = self.read(run.start, &fields);

@@ -54,6 +54,9 @@ fn check(ours: &Registry, theirs: &Registry) {
         assert!(!one.to_string().is_empty());
     }
     assert_eq!(here.is_compatible(), there.is_compatible());
+    assert_eq!(here.is_compatible(), here.refusals().is_empty());
+    assert!(here.refusals().keys().eq(there.refusals().keys()));
+    assert!(here.refusals().values().all(|text| (1..=RegistryLimits::REFUSAL_BYTES_MAX).contains(&text.len())));
     assert_eq!(here.differences().is_empty(), ours == theirs);
 }
 

@@ -1,5 +1,7 @@
 //! Target `session`: a session against a peer that keeps the rules, until it lies.
 
+mod desk;
+mod items;
 mod ours;
 mod theirs;
 
@@ -14,11 +16,12 @@ use rapace_core::offer::{Backing, Offer};
 use rapace_core::segment::{Prefault, Segment};
 use rapace_core::socket::Socket;
 use rapace_session::{
-    Config, FaultPolicy, Handshake, IncomingCall, LIFECYCLE_METHODS, Limits, PeerA, PeerB, Role, Session, Timeouts,
-    WaitStrategy,
+    Config, FaultPolicy, Handshake, IncomingCall, LIFECYCLE_METHODS, Limits, PeerA, PeerB, Role, Session, SessionEnd,
+    Timeouts, WaitStrategy,
 };
 
-use self::ours::{Desk, Lifecycle, OurOp, Ours};
+use self::desk::Desk;
+use self::ours::{Lifecycle, OurOp, Ours};
 use self::theirs::{Greeting, Guess, TheirOp, Theirs};
 use crate::lie::Lie;
 use crate::peer::Peer;
@@ -30,6 +33,8 @@ const CALLS_MAX: u32 = 4;
 const DEPTH_MAX: u8 = 3;
 const INBOUND_BYTES_MAX: usize = 6144;
 const OUTBOUND_BYTES_MAX: usize = 1 << 16;
+/// Some items, so that credit runs out.
+const WINDOW: u32 = 300;
 
 /// What its peer takes.
 const THEIR_MESSAGE_BYTES: usize = 16 << 10;
@@ -56,19 +61,58 @@ struct Setup {
 enum Op {
     Ours(OurOp),
     Theirs(TheirOp),
+    Stream(StreamOp),
     Guess(Guess),
     Lie(Lie),
 }
 
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(match u.int_in_range(0..=31)? {
+        let choice = u.arbitrary::<u8>()?;
+        Ok(match choice % 32 {
+            _ if choice >= 128 => Self::Stream(u.arbitrary()?),
             0..=13 => Self::Ours(u.arbitrary()?),
             14..=28 => Self::Theirs(u.arbitrary()?),
             29 => Self::Guess(u.arbitrary()?),
             _ => Self::Lie(u.arbitrary()?),
         })
     }
+}
+
+/// What calls with streams do beside the rest: ours, those that a handler of ours holds, and the peer's end of both.
+#[derive(Arbitrary, Debug)]
+enum StreamOp {
+    Open {
+        streams: u8,
+        size: Size,
+        deadline: bool,
+    },
+    Send(u8, Size),
+    Take(u8),
+    Finish(u8),
+    Drop(u8),
+    Reply(u8),
+    HandlerSends(u8, Size),
+    HandlerTakes(u8),
+    Ask {
+        action: u8,
+        streams: u8,
+        size: Size,
+        credit: u16,
+        pieces: u8,
+    },
+    PeerSends {
+        which: u8,
+        size: Size,
+        pieces: u8,
+    },
+    PeerEnds(u8),
+    PeerGrants(u8, u16),
+    /// The peer breaks a rule of streams, and nothing else.
+    Break {
+        way: u8,
+        which: u8,
+    },
 }
 
 /// The size of a body, from where bounds are.
@@ -89,7 +133,8 @@ impl Size {
 ///
 /// Whatever the peer does, nothing panics or waits, what the session keeps stays within its limits, what it publishes keeps
 /// the rules, and when it has ended every call has an outcome and nothing is left of any. Until the peer lies, it is not
-/// blamed, each call of either side is answered once, and bodies come back as they went.
+/// blamed, each call of either side is answered once, bodies come back as they went, and items arrive once and in their
+/// order. A rule of streams that it breaks where both sides know the same is named.
 pub fn session(data: &[u8]) {
     // An error says that the bytes are used up.
     let _ = run(&mut Unstructured::new(data));
@@ -107,6 +152,7 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             calls_max: CALLS_MAX,
             depth_max: DEPTH_MAX,
             inbound_bytes_max: INBOUND_BYTES_MAX,
+            stream_window_bytes: WINDOW,
             outbound_bytes_max: OUTBOUND_BYTES_MAX,
         },
         timeouts: Timeouts { start: Duration::ZERO, liveness: Duration::from_micros(1), call: Duration::ZERO },
@@ -137,7 +183,7 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 
 fn play<R: Role>(handshake: Handshake<R>, peer: Peer, setup: Setup, lifecycle: Lifecycle<R>, u: &mut Unstructured<'_>) {
     let mut theirs = Theirs::new(peer);
-    theirs.greet(setup.greeting, setup.may_lie);
+    theirs.greet(setup.greeting, setup.may_lie, setup.tolerated < 192);
     let desk = Arc::new(Desk::default());
     desk.note(theirs.peer.lied);
     let handler = Arc::clone(&desk);
@@ -155,6 +201,12 @@ fn play<R: Role>(handshake: Handshake<R>, peer: Peer, setup: Setup, lifecycle: L
         match u.arbitrary() {
             Ok(Op::Ours(op)) => ours.play(op),
             Ok(Op::Theirs(op)) => theirs.play(op),
+            Ok(Op::Stream(StreamOp::Break { way, which })) => {
+                if setup.may_lie {
+                    break_rule(&mut ours, &mut theirs, way, which);
+                }
+            }
+            Ok(Op::Stream(op)) => stream(&mut ours, &mut theirs, op),
             Ok(Op::Guess(guess)) if setup.may_lie => theirs.guess(guess),
             Ok(Op::Lie(lie)) if setup.may_lie => lie.tell(&mut theirs.peer),
             Ok(Op::Guess(_) | Op::Lie(_)) => {}
@@ -170,12 +222,64 @@ fn play<R: Role>(handshake: Handshake<R>, peer: Peer, setup: Setup, lifecycle: L
     end(ours, theirs, setup.hangs_up);
 }
 
+fn stream<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs, op: StreamOp) {
+    match op {
+        StreamOp::Open { streams, size, deadline } => ours.open_stream(streams, size, deadline),
+        StreamOp::Send(which, size) => ours.send_item(which, size),
+        StreamOp::Take(which) => ours.take_item(which),
+        StreamOp::Finish(which) => ours.finish_items(which),
+        StreamOp::Drop(which) => ours.drop_stream(which),
+        StreamOp::Reply(which) => ours.take_reply(which),
+        StreamOp::HandlerSends(which, size) => ours.desk.send_item(which, size),
+        StreamOp::HandlerTakes(which) => ours.desk.take_item(which),
+        _ if theirs.closed => {}
+        StreamOp::Ask { action, streams, size, credit, pieces } => {
+            theirs.ask_with_streams(action, streams, size, credit, pieces);
+        }
+        StreamOp::PeerSends { which, size, pieces } => theirs.send_item(which, size, pieces),
+        StreamOp::PeerEnds(which) => theirs.end_items(which),
+        StreamOp::PeerGrants(which, credit) => theirs.grant(which, credit),
+        StreamOp::Break { .. } => {}
+    }
+}
+
+/// The peer breaks one rule of streams, which the session is to name.
+fn break_rule<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs, way: u8, which: u8) {
+    for _ in 0..ROUNDS {
+        let mut moved = theirs.send_next();
+        while theirs.send_next() {}
+        ours.session.serve_for(Duration::ZERO);
+        while theirs.take() {
+            moved = true;
+        }
+        while theirs.peer.give_back(0) {
+            moved = true;
+        }
+        if !moved {
+            break;
+        }
+    }
+    let over = ours.session.end().is_some() || theirs.closed || theirs.peer.lied || theirs.is_busy();
+    let Some(rule) = (!over).then(|| theirs.break_rule(way, which)).flatten() else { return };
+    theirs.peer.lied = true;
+    ours.desk.note(true);
+    let faults = ours.session.stats().faults;
+    ours.session.serve_for(Duration::ZERO);
+    match ours.session.end().as_deref() {
+        Some(SessionEnd::Fault(fault)) => assert_eq!(fault.rule(), rule, "{fault}"),
+        Some(end) => panic!("{rule} is broken, but {end}"),
+        None => assert_eq!(ours.session.stats().faults, faults + 1, "{rule} is broken, and nothing is said of it"),
+    }
+}
+
 /// Both ends finish what they have begun.
 fn settle<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs) {
     for _ in 0..ROUNDS {
         while theirs.send_next() {}
         assert_eq!(ours.session.serve_for(Duration::ZERO), None, "an honest peer ends the session");
         ours.desk.answer_all();
+        // Before the peer looks: what waited for room may go out here.
+        ours.drain_streams();
         while theirs.take() {}
         while theirs.peer.give_back(0) {}
         theirs.answer(0, false, false, 1);

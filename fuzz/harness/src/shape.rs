@@ -3,7 +3,9 @@
 use arbitrary::Arbitrary;
 use rapace_core::{Geometry, Side};
 
-use crate::fields::{CONTROL, CREDIT, DEADLINE, END, ERROR, Fields, INLINE, METADATA, MORE, REPLY, REQUEST, parity};
+use crate::fields::{
+    CONTROL, CREDIT, DEADLINE, END, ERROR, Fields, INLINE, ITEMS, METADATA, MORE, REPLY, REQUEST, parity,
+};
 
 /// A number, from where bounds are.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -90,10 +92,11 @@ impl Shape {
     fn header(self, sender: Side) -> Fields {
         let kind = u32::from(self.kind) % 6;
         let allowed = match kind {
-            REQUEST => MORE | DEADLINE | METADATA | CREDIT,
-            REPLY | ERROR => MORE | METADATA | CREDIT,
-            END => CREDIT,
-            _ => MORE | CREDIT,
+            REQUEST => MORE | DEADLINE | METADATA | CREDIT | ITEMS,
+            REPLY | ERROR => MORE | METADATA,
+            END => 0,
+            CONTROL => MORE | CREDIT,
+            _ => MORE,
         };
         let opener = if kind == REQUEST { sender } else { sender.peer() };
         // Few indices and generations, so that some are in flight.

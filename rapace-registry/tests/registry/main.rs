@@ -10,4 +10,5 @@ mod hashing;
 mod hostile;
 mod mirroring;
 mod nesting;
+mod refusing;
 mod strategies;

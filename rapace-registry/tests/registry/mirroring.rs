@@ -4,7 +4,10 @@ use postcard_schema::Schema;
 use postcard_schema::schema::owned::OwnedNamedType;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rapace_registry::{Change, Comparison, Difference, MethodKind, Pair, Side, TypeChange, TypeChanges, compare};
+use rapace_registry::{
+    Change, Comparison, Difference, Method, MethodId, MethodKind, Pair, Registry, RegistryLimits, Service, Side,
+    TypeChange, TypeChanges, compare,
+};
 
 use crate::comparing::{registry, service};
 use crate::strategies;
@@ -71,6 +74,53 @@ fn changes(ours: &OwnedNamedType, theirs: &OwnedNamedType) -> Option<TypeChanges
     }
 }
 
+/// Both sides refuse the same ids, and those that they have to.
+fn check_refusals(
+    ours: &Registry,
+    theirs: &Registry,
+    here: &Comparison,
+    there: &Comparison,
+) -> Result<(), TestCaseError> {
+    let (refused, from_there) = (here.refusals(), there.refusals());
+    prop_assert!(refused.keys().eq(from_there.keys()), "{refused:?} here, {from_there:?} there");
+    prop_assert_eq!(refused.is_empty(), here.is_compatible());
+    for id in ids(ours).chain(ids(theirs)) {
+        let expected = must_be_refused(id, ours, theirs);
+        prop_assert_eq!(refused.contains_key(&id), expected, "{}: {}", id, here);
+    }
+    for (id, text) in refused {
+        let (service, method) = ours.method(*id).or(theirs.method(*id)).unwrap();
+        let name = format!("{}.{}", service.name(), method.name());
+        let end = text.strip_prefix(&name);
+        prop_assert!(end.is_some_and(|end| end.starts_with([' ', ':'])), "{}: {}", name, text);
+        prop_assert!(text.contains("here") && text.contains("there") || text.contains("only"), "{}", text);
+        prop_assert!(text.len() <= RegistryLimits::REFUSAL_BYTES_MAX);
+    }
+    Ok(())
+}
+
+fn ids(registry: &Registry) -> impl Iterator<Item = MethodId> {
+    registry.services().iter().flat_map(Service::methods).map(Method::id)
+}
+
+/// Whether calls by this id could mean two things.
+fn must_be_refused(id: MethodId, ours: &Registry, theirs: &Registry) -> bool {
+    let disagrees = |one: &Registry, other: &Registry| {
+        let Some((service, method)) = one.method(id) else { return false };
+        if let Some((other_service, other_method)) = other.method(id)
+            && (other_service.name(), other_method.name()) != (service.name(), method.name())
+        {
+            return true;
+        }
+        let Some(other) = other.service(service.name()) else { return false };
+        let of_service = |service: &Service| (service.version().major, service.provider());
+        let of_method = |method: &Method| (method.id(), method.hash());
+        of_service(service) != of_service(other)
+            || other.method(method.name()).is_some_and(|other| of_method(other) != of_method(method))
+    };
+    disagrees(ours, theirs) || disagrees(theirs, ours)
+}
+
 proptest! {
     #[test]
     fn both_sides_are_told_the_same(
@@ -85,6 +135,7 @@ proptest! {
         prop_assert_eq!(comparison.is_compatible(), incompatible == 0);
         prop_assert!(!comparison.to_string().is_empty());
         prop_assert!(compare(&ours, &ours).differences().is_empty());
+        check_refusals(&ours, &theirs, &comparison, &from_there)?;
     }
 
     #[test]

@@ -18,8 +18,12 @@ impl Machine {
     /// Takes a control frame of the peer.
     pub(super) fn control(&mut self, frame: Frame, link: &mut Link) -> Result<(), Fault> {
         let header = frame.header;
-        let (Some(verb), Payload::Inline(inline, length), false) =
-            (header.verb(), frame.payload, header.flags.has(Flags::MORE))
+        let verb = header.verb();
+        if header.flags.has(Flags::CREDIT) != (verb == Some(Verb::Grant)) {
+            link.discard(frame.payload);
+            return Err(Fault::ControlFlags { verb: header.method, found: header.flags.raw() });
+        }
+        let (Some(verb), Payload::Inline(inline, length), false) = (verb, frame.payload, header.flags.has(Flags::MORE))
         else {
             return self.long_control(frame, link);
         };
@@ -37,12 +41,12 @@ impl Machine {
             }
             Verb::Pong => control_body::<8>(verb, body).map(|_| ()),
             Verb::Grant => {
-                let channel = u32::from_le_bytes(control_body(verb, body)?);
-                Err(Fault::Stream { kind: header.kind.raw(), channel })
+                let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));
+                self.granted(channel, header.credit)
             }
             Verb::Cancel => {
                 let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));
-                let step = self.served.cancel(channel, &mut self.kept);
+                let step = self.served.cancel(channel, &mut self.kept, &mut self.wakes);
                 self.step(step, link);
                 Ok(())
             }
@@ -113,11 +117,14 @@ impl Machine {
     }
 
     pub(super) fn send_control(&mut self, verb: Verb, body: &[u8], link: &mut Link) {
-        let header = FrameHeader::control(verb);
+        self.send_control_frame(FrameHeader::control(verb), body, link);
+    }
+
+    pub(super) fn send_control_frame(&mut self, header: FrameHeader, body: &[u8], link: &mut Link) {
         if !self.outbox.has_control() {
             match link.try_send(Class::Control, &header, &[body]) {
                 Ok(()) => {
-                    if verb == Verb::Pong {
+                    if header.verb() == Some(Verb::Pong) {
                         self.pongs -= 1;
                     }
                     return;

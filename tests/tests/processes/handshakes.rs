@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use rapace_core::Geometry;
-use rapace_session::{Features, Limits, NoService};
+use rapace_session::{CallError, Features, Limits, NoService};
 use rapace_tests::{method, registries};
 
 use crate::support::{FEW_DESCRIPTORS, FEW_SLOTS, Plugin, config, eventually, offer, peer, spawn};
@@ -22,7 +22,7 @@ fn each_side_learns_who_the_other_is() {
     assert_eq!((peer.name.as_str(), peer.version.as_str(), peer.protocol), ("peer", "1.2.3", (1, 0)));
     assert_eq!((peer.calls_max, peer.depth_max), (77, 5));
     assert_eq!((peer.message_bytes_max, peer.metadata_bytes_max), (5000, 600));
-    assert_eq!((peer.registry.clone(), peer.features), (registries::ours().unwrap(), Features::NONE));
+    assert_eq!((peer.registry.clone(), peer.features), (registries::ours().unwrap(), Features::STREAMS));
     assert_eq!(plugin.ask(method::WHO, &[]), b"host");
     assert_eq!(plugin.close_and_reap().code(), Some(0));
 }
@@ -54,6 +54,20 @@ fn a_registry_that_only_one_side_has_is_no_obstacle() {
     let plugin = Plugin::start_with(config, &["serve"], NoService);
     assert!(plugin.peer().registry.services().is_empty());
     Plugin::start(&["serve", "registry=theirs"]).check_clean();
+}
+
+#[test]
+fn a_method_that_differs_is_refused_and_nothing_else() {
+    let mut config = config();
+    config.registry = registries::ours().unwrap();
+    let plugin = Plugin::start_with(config, &["serve", "registry=theirs"], NoService);
+    let refused: Vec<_> = plugin.peer().refused.iter().map(|(id, text)| (*id, &**text)).collect();
+    let difference = "rapace.Plugin.process (2001): result.success: bool here, u32 there";
+    assert_eq!(refused, [(2001, difference)]);
+    let error = plugin.try_call(2001, b"1").unwrap_err();
+    assert_eq!(error, CallError::Incompatible { difference: difference.into() });
+    assert_eq!(plugin.try_call(method::ECHO, b"as ever").unwrap(), b"as ever");
+    plugin.check_clean();
 }
 
 #[test]

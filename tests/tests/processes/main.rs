@@ -19,6 +19,13 @@ mod cancels;
 mod channels;
 mod room;
 
+mod executor;
+mod fairness;
+mod flow;
+mod stream_cancels;
+mod stream_ends;
+mod streams;
+
 mod idleness;
 mod waiting;
 

@@ -1,6 +1,6 @@
 //! Handshakes that fail, and what each side says of it.
 
-use std::io::{IoSlice, Read};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -12,7 +12,6 @@ use rapace_core::segment::{HalfFds, Prefault, Segment};
 use rapace_core::socket::Socket;
 use rapace_core::{Geometry, GeometryConfig};
 use rapace_session::{Code, Config, Fault, HandshakeError, NoService, Process};
-use rapace_tests::registries;
 
 use crate::support::{PATIENCE, config, offer, peer, spawn};
 
@@ -63,25 +62,6 @@ fn a_hello_out_of_bounds_is_refused() {
 #[test]
 fn a_registry_that_cannot_be_read_is_refused() {
     check_refused("has-a-broken-registry", Code::InvalidArgument, &["registry of the hello"]);
-}
-
-#[test]
-fn incompatible_registries_are_refused_by_both_sides_with_the_method_and_the_types() {
-    let mut config = config();
-    config.registry = registries::ours().unwrap();
-    let mut command = peer(&["serve", "registry=theirs"]);
-    let (socket, mut child) = spawn(command.stderr(Stdio::piped()));
-    let mut stderr = child.stderr.take().unwrap();
-    let error = offer(socket, child, config, NoService).unwrap_err();
-    let HandshakeError::Refused(status) = &error else { panic!("{error}") };
-    assert_eq!(status.code, Code::FailedPrecondition);
-    for part in ["rapace.Plugin", "process", "2001", "success", "bool", "u32"] {
-        assert!(status.message.contains(part), "no {part} in: {status}");
-    }
-    // The plugin may be killed before it has said the same.
-    let mut said = String::new();
-    stderr.read_to_string(&mut said).unwrap();
-    assert!(said.is_empty() || said.contains("success"), "{said}");
 }
 
 #[test]

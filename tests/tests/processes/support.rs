@@ -11,8 +11,8 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
 use parking_lot::{Mutex, MutexGuard};
-use rapace_core::GeometryConfig;
 use rapace_core::socket::Socket;
+use rapace_core::{Geometry, GeometryConfig};
 use rapace_session::{
     CallError, CallOptions, Code, Config, Handler, Handshake, HandshakeError, NoService, PeerA, PendingCall, Process,
     Session, Status, WaitStrategy,
@@ -35,6 +35,8 @@ pub(crate) const FEW_DESCRIPTORS: GeometryConfig =
 pub(crate) struct Plugin {
     session: Session<PeerA>,
     pid: Pid,
+    /// Slots of each side, if the test has not made the session itself.
+    slots: Option<u32>,
 }
 
 impl Plugin {
@@ -48,13 +50,16 @@ impl Plugin {
     #[track_caller]
     pub(crate) fn start_with(config: Config, arguments: &[&str], handler: impl Handler) -> Self {
         let (socket, child) = spawn(&mut peer(arguments));
-        Self::of(offer(socket, child, config, handler).unwrap())
+        let slots = Geometry::new(config.geometry).unwrap().slot_count();
+        let mut plugin = Self::of(offer(socket, child, config, handler).unwrap());
+        plugin.slots = Some(slots);
+        plugin
     }
 
     /// An open session.
     pub(crate) fn of(session: Session<PeerA>) -> Self {
         let pid = Pid::from_raw(session.process_id().unwrap().cast_signed());
-        Self { session, pid }
+        Self { session, pid, slots: None }
     }
 
     /// Calls a method that takes words, and answers with bytes.
@@ -97,7 +102,10 @@ impl Plugin {
             let mut there = self.peer_snapshot();
             // The call that asks.
             there.served_in_flight -= 1;
-            (self.snapshot().left_over(), there.left_over(), self.snapshot().faults) == (0, 0, 0)
+            let here = self.snapshot();
+            let slots =
+                self.slots.is_none_or(|slots| [here, there].iter().all(|side| side.slots_free == u64::from(slots)));
+            slots && (here.left_over(), there.left_over(), here.faults) == (0, 0, 0)
         });
     }
 

@@ -1,6 +1,7 @@
 //! The peer of a session, which keeps the rules of SPEC sections 10 to 12 as long as it does not lie.
 
 mod inbox;
+mod streams;
 
 use std::collections::VecDeque;
 
@@ -9,6 +10,8 @@ use rapace_core::Side;
 use rapace_session::{Code, Features, Hello, Status};
 
 use self::inbox::stripped;
+use self::streams::Lanes;
+use super::items::counts;
 use super::{CALLS_MAX, DEPTH_MAX, Size, THEIR_CALLS, THEIR_DEPTH, THEIR_MESSAGE_BYTES};
 use crate::fields::{CONTROL, DEADLINE, ERROR, Fields, METADATA, MORE, REPLY, REQUEST, parity};
 use crate::lie::Lie;
@@ -16,12 +19,15 @@ use crate::peer::Peer;
 
 /// The longest piece of a message: with all slots returned there is room for it at every geometry.
 const PIECE_BYTES: usize = 2048;
+/// The longest one where there are enough slots: a plugin reads so many bytes where they lie.
+const LONG_PIECE_BYTES: usize = 4500;
 
 const HELLO: u32 = 1;
 const ACCEPT: u32 = 2;
 const REFUSE: u32 = 3;
 const PING: u32 = 4;
 const PONG: u32 = 5;
+const GRANT: u32 = 6;
 const CANCEL: u32 = 7;
 const GO_AWAY: u32 = 8;
 const CLOSE: u32 = 9;
@@ -73,6 +79,10 @@ pub(super) struct Theirs {
     /// Its hello may have said anything of its limits.
     mangled: bool,
     heard: Heard,
+    /// Its hello said that it knows streams.
+    streams: bool,
+    /// Bytes that the session may have kept of it, at most.
+    bytes_sent: usize,
     pings: u32,
     pub(super) closed: bool,
 }
@@ -83,6 +93,8 @@ struct Asked {
     method: u32,
     body: Vec<u8>,
     answer: Option<(Fields, Vec<u8>)>,
+    cancelled: bool,
+    lanes: Lanes,
 }
 
 #[derive(Debug)]
@@ -91,6 +103,7 @@ struct Request {
     body: Vec<u8>,
     complete: bool,
     cancelled: bool,
+    lanes: Lanes,
 }
 
 #[derive(Debug, Default)]
@@ -113,18 +126,21 @@ impl Theirs {
             hello: Vec::new(),
             mangled: false,
             heard: Heard::default(),
+            streams: false,
+            bytes_sent: 0,
             pings: 0,
             closed: false,
         }
     }
 
     /// Publishes the hello and its acceptance of the other's.
-    pub(super) fn greet(&mut self, greeting: Greeting, may_lie: bool) {
+    pub(super) fn greet(&mut self, greeting: Greeting, may_lie: bool, streams: bool) {
+        self.streams = streams;
         let hello = Hello {
             major: 1,
             minor: 0,
             role: u8::from(self.peer.side == Side::B),
-            features: Features::NONE,
+            features: if streams { Features::STREAMS } else { Features::NONE },
             max_message_bytes: THEIR_MESSAGE_BYTES as u64,
             max_metadata_bytes: 64,
             max_calls: THEIR_CALLS,
@@ -160,12 +176,8 @@ impl Theirs {
             TheirOp::Ask { action, size, pieces, deadline, metadata, depth } => {
                 let prefix = Prefix { deadline, metadata };
                 let depth = 1 + u32::from(depth) % (u32::from(DEPTH_MAX) + 1);
-                let Some(index) = self.asked[..CALLS_MAX as usize].iter().position(Option::is_none) else { return };
-                self.generation = self.generation % 1000 + 1;
-                let index_bits = crate::fields::number(index) << 1;
-                let channel = self.generation << 13 | index_bits | parity(self.peer.side);
-                let header = Fields::header(REQUEST | depth << 24, channel, 1000 + u32::from(action % 10));
-                self.ask(index, header, prefix, size, pieces);
+                let Some((index, header)) = self.next_request(action) else { return };
+                self.ask(index, Fields { flags: REQUEST | depth << 24, ..header }, prefix, size, pieces);
             }
             TheirOp::AskLifecycle { shutdown } => {
                 let index = CALLS_MAX as usize;
@@ -178,6 +190,8 @@ impl Theirs {
                 // What has not been published yet is not in flight, and stays in the order of the queue.
                 let channels: Vec<u32> = self.asked.iter().flatten().map(|asked| asked.channel).collect();
                 if let Some(channel) = channels.get(usize::from(which) % channels.len().max(1)) {
+                    let asked = self.asked.iter_mut().flatten().find(|asked| asked.channel == *channel);
+                    asked.into_iter().for_each(|asked| asked.cancelled = true);
                     self.queue(Fields::header(CONTROL, 0, CANCEL), &channel.to_le_bytes(), 1);
                 }
             }
@@ -206,7 +220,9 @@ impl Theirs {
         let body = crate::pattern(size.bytes());
         let header = Fields { flags: header.flags | prefix.flags(), ..header };
         self.queue(header, &[prefix.bytes(), body.clone()].concat(), pieces);
-        self.asked[index] = Some(Asked { channel: header.channel, method: header.method, body, answer: None });
+        let lanes = Lanes::new(&header, true);
+        let Fields { channel, method, .. } = header;
+        self.asked[index] = Some(Asked { channel, method, body, answer: None, cancelled: false, lanes });
     }
 
     /// Answers one of the session's calls that has come in whole, or was cancelled.
@@ -220,6 +236,10 @@ impl Theirs {
         let (kind, body) = match (request.complete, fail) {
             (false, _) => (ERROR, Status::new(Code::Cancelled, "before it was complete").encode()),
             (true, true) => (ERROR, Status { details: body.to_vec(), ..Status::new(Code::Aborted, "no") }.encode()),
+            (true, false) if request.lanes.any() => {
+                let (sent, taken) = request.lanes.counts();
+                (REPLY, counts(sent, taken))
+            }
             (true, false) => (REPLY, body.to_vec()),
         };
         let header = Fields::header(kind | prefix.flags(), request.first.channel, request.first.method);
@@ -247,7 +267,7 @@ impl Theirs {
     }
 
     fn queue(&mut self, header: Fields, bytes: &[u8], pieces: u8) {
-        let size = bytes.len().div_ceil(usize::from(pieces % 5).max(1)).clamp(1, PIECE_BYTES);
+        let size = bytes.len().div_ceil(usize::from(pieces % 5).max(1)).clamp(1, self.piece_bytes());
         let mut chunks = bytes.chunks(size).peekable();
         if bytes.is_empty() {
             self.outbox.push_back((header, Vec::new()));
@@ -261,10 +281,26 @@ impl Theirs {
     /// Sends the next frame that waits, if there is one and room for it; says whether that was so.
     pub(super) fn send_next(&mut self) -> bool {
         let sent = self.outbox.front().is_some_and(|(header, bytes)| self.peer.send(*header, bytes));
-        if sent {
-            self.outbox.pop_front();
+        if sent && let Some((header, bytes)) = self.outbox.pop_front() {
+            self.note_sent(&header, &bytes);
         }
         sent
+    }
+
+    fn piece_bytes(&self) -> usize {
+        let is_roomy = self.peer.geometry.pool_bytes() >= 4 * LONG_PIECE_BYTES;
+        if is_roomy { LONG_PIECE_BYTES } else { PIECE_BYTES }
+    }
+
+    fn has_streams(&self) -> bool {
+        self.streams
+    }
+
+    /// Whether something waits to be sent, or has come in part.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.outbox.is_empty()
+            || self.requests.iter().any(|request| !request.complete && !request.cancelled)
+            || self.asked.iter().flatten().any(|asked| asked.answer.is_some() || asked.lanes.is_within_item())
     }
 
     /// Whether nothing is left to be done.

@@ -6,6 +6,7 @@ mod liar;
 mod options;
 mod plugin;
 mod raw;
+mod streams;
 
 use std::error::Error;
 use std::process::ExitCode;

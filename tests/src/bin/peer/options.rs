@@ -16,11 +16,13 @@ pub(crate) struct Options {
     pub(crate) threads: u32,
     /// Bytes to write to standard output and to standard error.
     pub(crate) noise: usize,
+    /// Whether a task attends to the session, instead of threads.
+    pub(crate) tokio: bool,
 }
 
 impl Options {
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let mut options = Self { config: Config::new("peer", "1.2.3"), threads: 1, noise: 0 };
+        let mut options = Self { config: Config::new("peer", "1.2.3"), threads: 1, noise: 0, tokio: false };
         for argument in arguments {
             let (key, value) = argument.split_once('=').ok_or_else(|| format!("{argument:?} is not KEY=VALUE"))?;
             options.set(key, value)?;
@@ -33,6 +35,8 @@ impl Options {
         match key {
             "threads" => self.threads = number(value)?,
             "noise" => self.noise = number(value)?,
+            "tokio" => self.tokio = number::<u32>(value)? != 0,
+            "window" => config.limits.stream_window_bytes = number(value)?,
             "calls" => config.limits.calls_max = number(value)?,
             "depth" => config.limits.depth_max = number(value)?,
             "message" => config.limits.message_bytes_max = number(value)?,

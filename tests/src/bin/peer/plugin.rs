@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rapace_core::socket::Socket;
+use rapace_session::tokio::AsyncSession;
 use rapace_session::{
     CallOptions, Code, Handshake, IncomingCall, PeerB, PeerState, Router, Session, SessionEnd, Status,
 };
@@ -18,9 +19,10 @@ use rapace_tests::snapshot::Snapshot;
 
 use crate::Failure;
 use crate::options::Options;
+use crate::streams::with_streams;
 
 /// The session, for handlers that call the host or look at the session.
-type Own = Arc<OnceLock<Session<PeerB>>>;
+pub(crate) type Own = Arc<OnceLock<Session<PeerB>>>;
 
 /// Serves until the session ends; prints why it did. The exit code says so too.
 pub(crate) fn serve(options: Options) -> Result<ExitCode, Failure> {
@@ -39,7 +41,7 @@ pub(crate) fn serve(options: Options) -> Result<ExitCode, Failure> {
     if noise > 0 {
         thread::spawn(move || make_noise(noise));
     }
-    let end = session.serve();
+    let end = if options.tokio { serve_in_tokio(&session)? } else { session.serve() };
     println!("{end}");
     Ok(match *end {
         SessionEnd::PeerClosed(_) => ExitCode::SUCCESS,
@@ -47,6 +49,12 @@ pub(crate) fn serve(options: Options) -> Result<ExitCode, Failure> {
         SessionEnd::Fault(_) => ExitCode::from(4),
         _ => ExitCode::from(5),
     })
+}
+
+/// Tasks of tokio run the handlers that are not ready.
+fn serve_in_tokio(session: &Session<PeerB>) -> Result<Arc<SessionEnd>, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async { Ok(AsyncSession::new(session.clone())?.ended().await) })
 }
 
 fn router(own: &Own) -> Router {
@@ -60,8 +68,7 @@ fn router(own: &Own) -> Router {
         }
     };
     let releasing = Arc::clone(&service);
-    service
-        .router()
+    with_streams(service.router(), own)
         .method(method::SNAPSHOT, with(|session, call| call.reply(&Snapshot::from(session.stats()).encode())))
         .method(method::CALL_HOST, with(call_host))
         .method(method::COMPUTE, with(compute))

@@ -2,10 +2,12 @@
 
 use rapace_session::Hello;
 
-use super::{ACCEPT, CANCEL, CLOSE, GO_AWAY, HELLO, PONG, REFUSE, Request, Theirs};
-use crate::fields::{CONTROL, DEADLINE, ERROR, Fields, METADATA, MORE, REPLY, REQUEST};
+use super::streams::Lanes;
+use super::{ACCEPT, CANCEL, CLOSE, GO_AWAY, GRANT, HELLO, PONG, REFUSE, Request, Theirs};
+use crate::fields::{CONTROL, CREDIT, DEADLINE, END, ERROR, Fields, ITEM, ITEMS, METADATA, MORE, REPLY, REQUEST};
 use crate::peer::Taken;
-use crate::session::{ECHO, THEIR_CALLS, THEIR_DEPTH};
+use crate::session::items::read_counts;
+use crate::session::{ECHO, THEIR_CALLS, THEIR_DEPTH, WINDOW};
 
 impl Theirs {
     /// Takes the session's next frame; says whether there was one.
@@ -16,7 +18,8 @@ impl Theirs {
             CONTROL => self.hear(&fields, &body),
             REQUEST => self.hear_request(fields, body),
             REPLY | ERROR => self.hear_final(fields, body),
-            _ => panic!("C12: {fields:?}, but streams are not in use"),
+            ITEM | END => self.hear_item(&fields, body),
+            kind => panic!("D2: kind {kind}"),
         }
         true
     }
@@ -24,6 +27,7 @@ impl Theirs {
     fn hear(&mut self, fields: &Fields, body: &[u8]) {
         let verb = fields.method;
         assert!(verb == HELLO || !fields.has(MORE), "X1: verb {verb} in pieces");
+        assert_eq!(verb == GRANT, fields.has(CREDIT), "X1: verb {verb}");
         let open = self.heard.hello && self.heard.accept;
         assert_eq!(matches!(verb, HELLO | ACCEPT | REFUSE), !open, "X2: verb {verb}");
         match verb {
@@ -40,6 +44,7 @@ impl Theirs {
                 assert!(body.len() == 8 && (self.pings > 0 || self.peer.lied), "a PONG that nobody asked for");
                 self.pings = self.pings.saturating_sub(1);
             }
+            GRANT => self.hear_grant(fields, body),
             CANCEL => {
                 let channel = u32::from_le_bytes(body.try_into().expect("X1: the body of a CANCEL"));
                 let request = self.requests.iter_mut().find(|request| request.first.channel == channel);
@@ -60,6 +65,9 @@ impl Theirs {
         let within = fields.depth() <= THEIR_DEPTH.into() && index < self.opened.len();
         assert!(within || self.mangled, "C1, C6: {fields:?}");
         assert!(fields.channel == 0 || fields.channel >> 13 != 0, "C1: {fields:?}");
+        let streams = fields.flags & (ITEMS | CREDIT) != 0;
+        assert!(!streams || self.streams && fields.channel != 0 || self.peer.lied, "C12, C13: {fields:?}");
+        assert!(fields.credit <= WINDOW && fields.has(CREDIT) == (fields.credit > 0), "C15: {fields:?}");
         let Some(opened) = self.opened.get_mut(index) else { return };
         let begun =
             self.requests.iter_mut().find(|request| request.first.channel == fields.channel && !request.complete);
@@ -71,7 +79,8 @@ impl Theirs {
         } else {
             assert!(self.peer.lied || fields.channel == 0 || *opened != fields.channel, "C1: used again");
             *opened = fields.channel;
-            self.requests.push(Request { first: fields, body, complete: !fields.has(MORE), cancelled: false });
+            let (complete, lanes) = (!fields.has(MORE), Lanes::new(&fields, false));
+            self.requests.push(Request { first: fields, body, complete, cancelled: false, lanes });
         }
         // What was opened on the strength of a lie may be without end.
         self.requests.truncate(64);
@@ -86,6 +95,7 @@ impl Theirs {
         };
         let Some(asked) = asked_slot else { return };
         assert!(asked.method == fields.method || self.peer.lied, "C2: another method");
+        assert!(!asked.lanes.is_within_item() || self.peer.lied, "M2: {fields:?} within an item");
         let (first, whole) = asked.answer.get_or_insert_with(|| (fields, Vec::new()));
         if !whole.is_empty() {
             assert_continues(first, &fields, &body);
@@ -97,12 +107,23 @@ impl Theirs {
         if fields.kind() == REPLY && asked.method % 10 == ECHO && !self.peer.lied {
             assert!(stripped(first, whole) == asked.body, "another reply");
         }
+        if fields.kind() == REPLY
+            && asked.lanes.any()
+            && let Some((sent, taken)) = read_counts(stripped(first, whole)).filter(|_| asked.method % 10 == 1)
+            && !self.peer.lied
+        {
+            let (received, all) = (asked.lanes.received(), asked.lanes.sent_to_the_end());
+            assert_eq!(received, sent, "items that have come, and those that were sent");
+            assert!(taken.is_none_or(|taken| all.is_none_or(|all| all == taken)), "{taken:?} of {all:?} items");
+        }
+        let channel = asked.channel;
         *asked_slot = None;
+        self.withdraw_items(channel);
     }
 }
 
 /// M1 and M2: a frame is the next piece of its message.
-fn assert_continues(first: &Fields, next: &Fields, body: &[u8]) {
+pub(super) fn assert_continues(first: &Fields, next: &Fields, body: &[u8]) {
     let header = |fields: &Fields| (fields.channel, fields.method, fields.flags & !MORE);
     assert_eq!(header(first), header(next), "M2: a message goes on as another one");
     assert!(!body.is_empty(), "M1: an empty piece");

@@ -1,0 +1,136 @@
+//! What generated clients are made of.
+
+mod streams;
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::time::Duration;
+
+use rapace_session::{AsCaller, CallError, CallOptions, Caller, Metadata, Reply};
+use serde::Serialize;
+
+use crate::codec::{Decoder, EncodeError, encode, unexpected, unsendable};
+use crate::intercept::{Interceptor, Interceptors};
+use crate::method_info::MethodInfo;
+use crate::scratch::Scratch;
+use crate::watch::Watch;
+
+/// Calls methods of a peer by their entries in a table of methods. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    caller: Caller,
+    options: CallOptions,
+    interceptors: Interceptors,
+}
+
+impl Client {
+    /// Calls this peer.
+    #[must_use]
+    pub fn new(peer: &impl AsCaller) -> Self {
+        Self { caller: peer.as_caller(), options: CallOptions::new(), interceptors: Interceptors::none() }
+    }
+
+    /// The same client, which makes each call with these options.
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self { options, ..self.clone() }
+    }
+
+    /// The same client, which waits so long for each call.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        self.with_options(self.options.clone().deadline(deadline))
+    }
+
+    /// The same client, which sends these pairs beside each request.
+    #[must_use]
+    pub fn with_metadata(&self, metadata: Metadata) -> Self {
+        self.with_options(self.options.clone().metadata(metadata))
+    }
+
+    /// The same client, whose calls may be run twice: one whose session ends is made again if the peer has come back.
+    #[must_use]
+    pub fn idempotent(&self) -> Self {
+        self.with_options(self.options.clone().idempotent())
+    }
+
+    /// The same client, with one more interceptor around each call.
+    #[must_use]
+    pub fn intercepted_by(&self, interceptor: impl Interceptor) -> Self {
+        Self { interceptors: self.interceptors.with(interceptor), ..self.clone() }
+    }
+
+    /// Calls a method with one request and one reply.
+    ///
+    /// # Errors
+    ///
+    /// When there is no reply, or one that is no `R`.
+    pub fn unary<A: Serialize + ?Sized, R>(
+        &self,
+        method: &'static MethodInfo,
+        arguments: &A,
+        decode: Decoder<R>,
+    ) -> impl Future<Output = Result<R, CallError>> + Send + use<'_, A, R> {
+        // Before the first poll, so that the future does not hold the arguments.
+        let request = encode(arguments);
+        async move {
+            let request = sendable(method, request)?;
+            let (watch, options) = self.begin(method, request.len())?;
+            let mut call = pin!(self.caller.call(method.id, &request, &options));
+            let reply = poll_fn(|cx| watch.within(|| call.as_mut().poll(cx))).await;
+            finish(method, watch, reply, decode)
+        }
+    }
+
+    /// The same, blocking this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::unary`].
+    pub fn unary_blocking<A: Serialize + ?Sized, R>(
+        &self,
+        method: &'static MethodInfo,
+        arguments: &A,
+        decode: Decoder<R>,
+    ) -> Result<R, CallError> {
+        let request = sendable(method, encode(arguments))?;
+        let (watch, options) = self.begin(method, request.len())?;
+        let reply = watch.within(|| self.caller.call_blocking(method.id, &request, &options));
+        finish(method, watch, reply, decode)
+    }
+
+    /// A call begins: who watches it, and with what options it is made.
+    fn begin(
+        &self,
+        method: &'static MethodInfo,
+        request_bytes: usize,
+    ) -> Result<(Watch, Cow<'_, CallOptions>), CallError> {
+        if !Watch::is_wanted(&self.interceptors) {
+            return Ok((Watch::none(), Cow::Borrowed(&self.options)));
+        }
+        let mut metadata = self.options.get_metadata().clone();
+        let deadline = self.options.get_deadline();
+        let watch = Watch::begin(&self.interceptors, method, &self.caller, &mut metadata, deadline, request_bytes);
+        Ok((watch.map_err(CallError::Status)?, Cow::Owned(self.options.clone().metadata(metadata))))
+    }
+}
+
+fn sendable(method: &MethodInfo, request: Result<Scratch, EncodeError>) -> Result<Scratch, CallError> {
+    request.map_err(|error| CallError::Status(unsendable(method, "the request", &error)))
+}
+
+/// A call has ended: its reply is read.
+fn finish<R>(
+    method: &MethodInfo,
+    mut watch: Watch,
+    reply: Result<Reply, CallError>,
+    decode: Decoder<R>,
+) -> Result<R, CallError> {
+    let result = reply.and_then(|reply| {
+        watch.add_response_bytes(reply.body.len());
+        decode(&reply.body).map_err(|error| unexpected::<R>(method, "the reply", &reply.body, &error))
+    });
+    watch.end(result.as_ref().err());
+    result
+}

@@ -1,0 +1,48 @@
+//! How a call of a method that may fail by itself ends badly.
+
+use rapace_session::CallError;
+use thiserror::Error;
+
+/// Why a method that returns `Result<T, E>` gave no `T`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error<E> {
+    /// The method says so.
+    #[error(transparent)]
+    Service(E),
+    /// There is no reply.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl<E> Error<E> {
+    /// The method's own error.
+    ///
+    /// # Errors
+    ///
+    /// The call's, if that is what failed.
+    pub fn into_service(self) -> Result<E, CallError> {
+        match self {
+            Self::Service(error) => Ok(error),
+            Self::Call(error) => Err(error),
+        }
+    }
+}
+
+/// One result of both.
+pub fn flatten<T, E>(reply: Result<Result<T, E>, CallError>) -> Result<T, Error<E>> {
+    reply?.map_err(Error::Service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_keeps_its_kind() {
+        let reply = |reply: Result<Result<u8, String>, CallError>| flatten(reply);
+        assert_eq!(reply(Ok(Ok(1))), Ok(1));
+        assert_eq!(reply(Ok(Err("no".to_owned()))), Err(Error::Service("no".to_owned())));
+        assert_eq!(reply(Err(CallError::WouldBlock)), Err(Error::Call(CallError::WouldBlock)));
+        assert_eq!(Error::<String>::from(CallError::WouldBlock).into_service(), Err(CallError::WouldBlock));
+    }
+}

@@ -1,0 +1,73 @@
+//! What watches a call of this side: its interceptors and its span.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rapace_session::{CallError, Caller, Metadata, Status};
+use tracing::level_filters::LevelFilter;
+
+use crate::intercept::{CallGuard, CallStart, Interceptors};
+use crate::method_info::MethodInfo;
+use crate::trace::{self, CallSpan};
+
+/// Watches one call. Dropped before its end, it says that the call was cancelled.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    guard: CallGuard,
+    span: Option<CallSpan>,
+}
+
+impl Watch {
+    /// Whether anybody wants to know of calls. If not, [`Watch::none`] does.
+    pub(crate) fn is_wanted(interceptors: &Interceptors) -> bool {
+        // One load; whether somebody listens to this very span takes the peer's name to find out.
+        !interceptors.is_empty() || LevelFilter::current() >= LevelFilter::DEBUG || trace::current().is_some()
+    }
+
+    /// Nobody watches.
+    pub(crate) fn none() -> Self {
+        Self { guard: CallGuard::idle(), span: None }
+    }
+
+    /// A call begins. The metadata are added to.
+    pub(crate) fn begin(
+        interceptors: &Interceptors,
+        method: &'static MethodInfo,
+        caller: &Caller,
+        metadata: &mut Metadata,
+        time_left: Option<Duration>,
+        request_bytes: usize,
+    ) -> Result<Self, Status> {
+        let peer: Arc<str> = caller.peer_name().unwrap_or_default().into();
+        let span = trace::client_span(method, &peer, metadata);
+        let guard =
+            span.run(|| interceptors.begin(|| CallStart::caller(method, &peer, metadata, time_left, request_bytes)))?;
+        Ok(Self { guard, span: Some(span) })
+    }
+
+    /// Runs a step of the call in its span.
+    pub(crate) fn within<T>(&self, step: impl FnOnce() -> T) -> T {
+        match &self.span {
+            None => step(),
+            Some(span) => span.run(step),
+        }
+    }
+
+    pub(crate) fn add_request_bytes(&mut self, bytes: usize) {
+        self.guard.add_request_bytes(bytes);
+    }
+
+    pub(crate) fn add_response_bytes(&mut self, bytes: usize) {
+        self.guard.add_response_bytes(bytes);
+    }
+
+    /// The call has ended: well, or like this.
+    pub(crate) fn end(self, error: Option<&CallError>) {
+        let Self { guard, span } = self;
+        let code = error.map(CallError::code);
+        match span {
+            None => guard.end(code),
+            Some(span) => span.run(|| guard.end(code)),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The way to call a peer that is handed around: to typed clients, to tasks, to handlers that call back.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use parking_lot::RwLock;
+use rapace_core::Side;
+
+use crate::calls::{CallKey, Reply};
+use crate::error::CallError;
+use crate::flow::Streams;
+use crate::in_place;
+use crate::machine::{Request, Unsent};
+use crate::patience::Patience;
+use crate::pending::PendingCall;
+use crate::role::Role;
+use crate::served::LIFECYCLE_METHODS;
+use crate::session::{CallOptions, Session};
+use crate::shared::{Shared, request};
+use crate::state::State;
+use crate::status::{Code, Status};
+use crate::streaming::StreamingCall;
+use crate::timers::TimerKey;
+use crate::waiters::Waits;
+
+/// Calls a peer. Cheap to clone, and used from any thread or task; it does not keep the session open.
+///
+/// Futures of it get on while somebody attends to the session: a thread that waits on it in any way, as
+/// [`Session::serve`] and [`Caller::block_on`] do, or the task of an `AsyncSession`.
+#[derive(Clone)]
+pub struct Caller {
+    target: Target,
+    /// How deep in a chain of nested calls the calls are at least nested.
+    depth: u8,
+}
+
+#[derive(Clone)]
+enum Target {
+    Session(Arc<Shared>),
+    Slot(Arc<Slot>),
+}
+
+struct Slot {
+    session: RwLock<Weak<Shared>>,
+    /// What is said when there is none.
+    absent: String,
+}
+
+/// Whatever leads to a [`Caller`].
+pub trait AsCaller {
+    /// The way to call the peer.
+    fn as_caller(&self) -> Caller;
+}
+
+impl AsCaller for Caller {
+    fn as_caller(&self) -> Caller {
+        self.clone()
+    }
+}
+
+impl<R: Role> AsCaller for Session<R> {
+    fn as_caller(&self) -> Caller {
+        self.caller()
+    }
+}
+
+/// Where the [`Caller`]s of a session that is not there yet find it, or that of its successor.
+#[derive(Clone)]
+pub struct CallerSlot(Arc<Slot>);
+
+impl CallerSlot {
+    /// Knows of no session. Calls are refused with this message as long as there is none.
+    pub fn new(absent: impl Into<String>) -> Self {
+        Self(Arc::new(Slot { session: RwLock::default(), absent: absent.into() }))
+    }
+
+    /// From now on this is the session.
+    pub fn set<R: Role>(&self, session: &Session<R>) {
+        *self.0.session.write() = Arc::downgrade(session.shared());
+    }
+
+    /// The way to call whichever session is there when a call is made.
+    pub fn caller(&self) -> Caller {
+        Caller { target: Target::Slot(Arc::clone(&self.0)), depth: 0 }
+    }
+}
+
+impl fmt::Debug for CallerSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.caller().fmt(f)
+    }
+}
+
+impl Caller {
+    pub(crate) fn new(shared: &Arc<Shared>, depth: u8) -> Self {
+        Self { target: Target::Session(Arc::clone(shared)), depth }
+    }
+
+    /// The session, as far as it is there.
+    pub(crate) fn shared(&self) -> Result<Arc<Shared>, CallError> {
+        match &self.target {
+            Target::Session(shared) => Ok(Arc::clone(shared)),
+            Target::Slot(slot) => slot.session.read().upgrade().ok_or_else(|| {
+                let reason = Status::new(Code::Unavailable, slot.absent.as_str());
+                CallError::Refused { reason }
+            }),
+        }
+    }
+
+    /// The name of the peer, if there is a session.
+    pub fn peer_name(&self) -> Option<String> {
+        self.shared().ok().map(|shared| shared.peer().name.clone())
+    }
+
+    pub(crate) fn request<'a>(
+        &self,
+        shared: &Shared,
+        method: u32,
+        body: &'a [u8],
+        options: &'a CallOptions,
+    ) -> Request<'a> {
+        let request = request(method, body, options);
+        let lifecycle = shared.side() == Side::A && LIFECYCLE_METHODS.contains(&method);
+        Request { lifecycle, depth: request.depth.max(u32::from(self.depth) + 1), ..request }
+    }
+
+    /// Calls the peer and waits for its reply on this thread, serving its calls meanwhile. The lifecycle calls of a
+    /// plugin (2000, 2002) go one at a time.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn call_blocking(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
+        match &self.target {
+            Target::Session(shared) => shared.call_at(self.request(shared, method, body, options), options),
+            Target::Slot(_) => {
+                let shared = self.shared()?;
+                let outcome = shared.call_at(self.request(&shared, method, body, options), options);
+                match self.successor(&shared, &outcome, options) {
+                    Some(again) => again.call_at(self.request(&again, method, body, options), options),
+                    None => outcome,
+                }
+            }
+        }
+    }
+
+    /// The session that has taken the place of one whose end a call has met, if the call is to be made again.
+    fn successor(
+        &self,
+        ended: &Arc<Shared>,
+        outcome: &Result<Reply, CallError>,
+        options: &CallOptions,
+    ) -> Option<Arc<Shared>> {
+        let again = options.idempotent && matches!(outcome, Err(CallError::SessionEnded { .. }));
+        let shared = again.then(|| self.shared().ok()).flatten()?;
+        (!Arc::ptr_eq(&shared, ended)).then_some(shared)
+    }
+
+    /// The same with a body of `bytes` bytes that `fill` writes, straight into the memory that the peer reads if there is
+    /// room for it. What is there before is zeros, or anything.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn call_in_place(
+        &self,
+        method: u32,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+        options: &CallOptions,
+    ) -> Result<Reply, CallError> {
+        let shared = self.shared()?;
+        in_place::call(&shared, self.request(&shared, method, b"", options), bytes, fill, options)
+    }
+
+    /// Calls the peer and waits for its reply. Dropped, the call is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
+        let shared = self.shared()?;
+        let outcome = match self.start_on(&shared, method, body, options).await {
+            Ok(call) => call.await,
+            Err(error) => Err(error),
+        };
+        match self.successor(&shared, &outcome, options) {
+            Some(again) => self.start_on(&again, method, body, options).await?.await,
+            None => outcome,
+        }
+    }
+
+    /// Sends a request, and waits for room if there is none.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
+        self.start_on(&self.shared()?, method, body, options).await
+    }
+
+    async fn start_on(
+        &self,
+        shared: &Arc<Shared>,
+        method: u32,
+        body: &[u8],
+        options: &CallOptions,
+    ) -> Result<PendingCall, CallError> {
+        let patience = shared.patience(options);
+        let (key, patience) = self.opened(shared, method, body, Streams::default(), patience, options).await?;
+        Ok(PendingCall::new(Arc::clone(shared), key, patience))
+    }
+
+    /// Opens a call with items beside its request and its reply, and waits for room if there is none. It has the deadline
+    /// of the options, and without one no end.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn open(
+        &self,
+        method: u32,
+        body: &[u8],
+        streams: Streams,
+        options: &CallOptions,
+    ) -> Result<StreamingCall, CallError> {
+        let shared = self.shared()?;
+        let patience = options.deadline.map_or_else(Patience::endless, |deadline| Patience::new(deadline).started());
+        let (key, patience) = self.opened(&shared, method, body, streams, patience, options).await?;
+        Ok(StreamingCall::new(shared, key, patience))
+    }
+
+    async fn opened(
+        &self,
+        shared: &Arc<Shared>,
+        method: u32,
+        body: &[u8],
+        streams: Streams,
+        patience: Patience,
+        options: &CallOptions,
+    ) -> Result<(CallKey, Patience), CallError> {
+        let mut opening = Opening { shared, id: None, timer: None, patience };
+        let mut first = true;
+        std::future::poll_fn(|cx| {
+            // Here, because it is the polling thread that knows how deep it is.
+            let mut request = self.request(shared, method, body, options);
+            request.lifecycle &= !streams.any();
+            request.streams = streams;
+            if !std::mem::take(&mut first) && request.time_left.is_some() {
+                request.time_left = opening.patience.left();
+            }
+            opening.poll(cx, &request).map_ok(|key| (key, opening.patience))
+        })
+        .await
+    }
+
+    /// Runs a future on this thread, which drains the ring and serves the peer's calls meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is no session to wait on.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, CallError> {
+        Ok(self.shared()?.block_on(future))
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("peer", &self.peer_name()).finish()
+    }
+}
+
+/// A task that waits for room for its request.
+struct Opening<'a> {
+    shared: &'a Arc<Shared>,
+    id: Option<u64>,
+    timer: Option<TimerKey>,
+    patience: Patience,
+}
+
+impl Opening<'_> {
+    fn poll(&mut self, cx: &Context<'_>, request: &Request<'_>) -> Poll<Result<CallKey, CallError>> {
+        let mut state = self.shared.state();
+        let opened = loop {
+            match state.open(request) {
+                Ok(key) => {
+                    self.unregister(&mut state);
+                    break Poll::Ready(Ok(key));
+                }
+                Err(Unsent::Failed(error)) => break Poll::Ready(Err(error)),
+                Err(Unsent::Full) => {
+                    self.unregister(&mut state);
+                    if self.patience.left().is_some_and(|left| left.is_zero()) {
+                        break Poll::Ready(Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
+                    }
+                    self.register(&mut state, cx);
+                    if !state.widen_sleep() {
+                        break Poll::Pending;
+                    }
+                }
+            }
+        };
+        self.shared.leave(state);
+        opened
+    }
+
+    fn register(&mut self, state: &mut State, cx: &Context<'_>) {
+        let waits = Waits { serves_below: None, wants_room: true, leads: false };
+        self.id = Some(state.waiters.add(cx.waker(), waits));
+        self.timer = self.patience.until().map(|until| state.add_timer(until, cx.waker()));
+    }
+
+    fn unregister(&mut self, state: &mut State) {
+        if let Some(id) = self.id.take() {
+            state.waiters.remove(id);
+        }
+        if let Some(timer) = self.timer.take() {
+            state.timers.remove(timer);
+        }
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if self.id.is_some() || self.timer.is_some() {
+            let shared = self.shared;
+            self.unregister(&mut shared.state());
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The items of one call, on their way in and on their way out, and the credit for them (SPEC section 11, Credits).
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use rapace_core::descriptor::{Flags, Frame};
+use rapace_core::link::Link;
+
+use crate::body::Body;
+use crate::fault::Fault;
+use crate::message::{Inbound, Room};
+use crate::status::{Code, Status};
+
+/// What a call streams beside its request and its reply, as the caller sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// The caller sends items.
+    pub sends: bool,
+    /// The caller receives items.
+    pub receives: bool,
+}
+
+impl Streams {
+    /// Whether there are any.
+    pub fn any(self) -> bool {
+        self.sends || self.receives
+    }
+}
+
+/// What an item costs beside its bytes, so that empty ones are not for free.
+pub(crate) const ITEM_COST: u32 = 64;
+/// A queue of items stays so large when they have been taken.
+const QUEUE_ITEMS: usize = 32;
+/// The most credit that a sender may have.
+pub(crate) const CREDIT_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// Both directions of a call, as far as they are in use.
+#[derive(Debug, Default)]
+pub(crate) struct Flows {
+    pub(crate) inflow: Option<Inflow>,
+    pub(crate) outflow: Option<Outflow>,
+}
+
+impl Flows {
+    /// Takes out who is to be woken when the call ends.
+    pub(crate) fn wakers(&mut self) -> impl Iterator<Item = Waker> {
+        let reader = self.inflow.as_mut().and_then(|inflow| inflow.waker.take());
+        let writer = self.outflow.as_mut().and_then(|outflow| outflow.waker.take());
+        reader.into_iter().chain(writer)
+    }
+}
+
+/// Items of the peer.
+#[derive(Debug)]
+pub(crate) struct Inflow {
+    /// The credit of a sender whose items have all been taken.
+    window: u32,
+    /// What the peer has left of it.
+    credit: i64,
+    /// Cost of what was taken since the last grant.
+    taken: u32,
+    items: VecDeque<Body>,
+    /// An item of which some frames have come.
+    begun: Option<Box<Inbound>>,
+    state: InflowState,
+    /// Bytes that are kept for the items.
+    kept: usize,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum InflowState {
+    Open,
+    Ended,
+    /// An item could not be kept, so that what follows it makes no sense.
+    Failed(Status),
+}
+
+/// What a look for the next item finds.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Item(Body),
+    Pending,
+    End,
+    Failed(Status),
+}
+
+impl Inflow {
+    /// One whose sender has this credit.
+    pub(crate) fn new(window: u32) -> Self {
+        Self {
+            window,
+            credit: window.into(),
+            taken: 0,
+            items: VecDeque::new(),
+            begun: None,
+            state: InflowState::Open,
+            kept: 0,
+            waker: None,
+        }
+    }
+
+    pub(crate) fn window(&self) -> u32 {
+        self.window
+    }
+
+    /// Whether an item has begun and goes on.
+    pub(crate) fn is_within_item(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Takes a frame of an item; `wakes` gets who is to be woken. `kept` is what all messages from the peer take.
+    ///
+    /// The payload has been taken or discarded, whatever comes back. A frame that is wrong breaks the items off.
+    ///
+    /// # Errors
+    ///
+    /// C13 behind the end, C14 without credit, M1 and M2.
+    pub(crate) fn take_frame(
+        &mut self,
+        frame: Frame,
+        link: &mut Link,
+        room: Room,
+        kept: &mut usize,
+        wakes: &mut Vec<Waker>,
+    ) -> Result<(), Fault> {
+        let (header, bytes) = (frame.header, frame.payload.bytes() as u64);
+        let channel = header.channel.raw();
+        match self.state {
+            InflowState::Open => {}
+            InflowState::Failed(_) => {
+                link.discard(frame.payload);
+                return Ok(());
+            }
+            InflowState::Ended => {
+                link.discard(frame.payload);
+                return Err(Fault::NoStream { kind: header.kind.raw(), channel });
+            }
+        }
+        let cost = bytes + if self.begun.is_none() { u64::from(ITEM_COST) } else { 0 };
+        if self.begun.is_none() && self.credit <= 0 {
+            link.discard(frame.payload);
+            let fault = Fault::NoCredit { channel, found: cost, credit: self.credit };
+            self.fail(Status::new(Code::Internal, fault.to_string()), kept, wakes);
+            return Err(fault);
+        }
+        self.credit = self.credit.saturating_sub_unsigned(cost);
+        if let Err(fault) = Inbound::take_frame(&mut self.begun, frame, link, room, false, kept) {
+            self.fail(Status::new(Code::Internal, fault.to_string()), kept, wakes);
+            return Err(fault);
+        }
+        if header.flags.has(Flags::MORE) {
+            return Ok(());
+        }
+        let Some(message) = self.begun.take() else { return Ok(()) };
+        let heap_bytes = message.heap_bytes();
+        match message.complete(room, link) {
+            Ok((body, _)) => {
+                let before = self.queue_bytes();
+                self.items.push_back(body);
+                let grown = self.queue_bytes() - before;
+                self.kept += heap_bytes + grown;
+                *kept += grown;
+                wakes.extend(self.waker.take());
+            }
+            Err(status) => {
+                *kept -= heap_bytes;
+                self.fail(status, kept, wakes);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the queue takes beside the bytes of its items.
+    fn queue_bytes(&self) -> usize {
+        self.items.capacity() * size_of::<Body>()
+    }
+
+    /// The sender has no more items.
+    ///
+    /// # Errors
+    ///
+    /// C13 when it has said so before, M2 in the middle of an item.
+    pub(crate) fn end(&mut self, frame: &Frame, wakes: &mut Vec<Waker>) -> Result<(), Fault> {
+        let (kind, channel) = (frame.header.kind.raw(), frame.header.channel.raw());
+        if let Some(begun) = &self.begun {
+            return Err(Fault::BrokenMessage { channel, field: "kind", found: kind, expected: begun.kind().raw() });
+        }
+        match self.state {
+            InflowState::Open => self.state = InflowState::Ended,
+            InflowState::Ended => return Err(Fault::NoStream { kind, channel }),
+            InflowState::Failed(_) => {}
+        }
+        wakes.extend(self.waker.take());
+        Ok(())
+    }
+
+    fn fail(&mut self, status: Status, kept: &mut usize, wakes: &mut Vec<Waker>) {
+        *kept -= self.begun.take().map_or(0, |begun| begun.heap_bytes());
+        self.state = InflowState::Failed(status);
+        wakes.extend(self.waker.take());
+    }
+
+    /// Why no more items will come, if that is not the sender's will.
+    pub(crate) fn failure(&self) -> Option<&Status> {
+        match &self.state {
+            InflowState::Failed(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Takes the next item, or notes who is to be woken for it.
+    pub(crate) fn take(&mut self, waker: &Waker, kept: &mut usize) -> Taken {
+        if let Some(body) = self.items.pop_front() {
+            let before = self.queue_bytes();
+            let (left, capacity) = (self.items.len(), self.items.capacity());
+            if capacity > QUEUE_ITEMS && left < capacity / 4 {
+                self.items.shrink_to((2 * left).max(QUEUE_ITEMS));
+            }
+            let bytes = body.heap_bytes() + before - self.queue_bytes();
+            self.kept -= bytes;
+            *kept -= bytes;
+            let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            self.taken = self.taken.saturating_add(length.saturating_add(ITEM_COST));
+            return Taken::Item(body);
+        }
+        match &self.state {
+            InflowState::Open => {
+                set_waker(&mut self.waker, waker);
+                Taken::Pending
+            }
+            InflowState::Ended => Taken::End,
+            InflowState::Failed(status) => Taken::Failed(status.clone()),
+        }
+    }
+
+    /// What is to be granted now: half the window at a time, so that grants are few.
+    pub(crate) fn grant(&mut self) -> Option<u32> {
+        if self.taken == 0 || self.taken < self.window / 2 || !matches!(self.state, InflowState::Open) {
+            return None;
+        }
+        self.credit += i64::from(self.taken);
+        Some(std::mem::take(&mut self.taken))
+    }
+
+    /// Bytes that are kept for it, when it goes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept + self.begun.as_ref().map_or(0, |begun| begun.heap_bytes())
+    }
+}
+
+/// Items to the peer.
+#[derive(Debug)]
+pub(crate) struct Outflow {
+    credit: i64,
+    ended: bool,
+    waker: Option<Waker>,
+    /// The one that is to be woken waits for room, not for credit.
+    pub(crate) wants_room: bool,
+    /// Tells who has sent last.
+    pub(crate) last_sent: u64,
+}
+
+impl Outflow {
+    pub(crate) fn new(credit: u32) -> Self {
+        Self { credit: credit.into(), ended: false, waker: None, wants_room: false, last_sent: 0 }
+    }
+
+    /// Whether an item may be begun.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.credit > 0
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// No more items; says whether that is news.
+    pub(crate) fn end(&mut self) -> bool {
+        !std::mem::replace(&mut self.ended, true)
+    }
+
+    /// An item of so many bytes was sent, or will be: that of this number on this session.
+    pub(crate) fn spend(&mut self, bytes: usize, serial: u64) {
+        self.last_sent = serial;
+        self.credit = self.credit.saturating_sub_unsigned(bytes as u64 + u64::from(ITEM_COST));
+    }
+
+    /// The peer takes so much more; gives who is to be woken.
+    ///
+    /// # Errors
+    ///
+    /// C15 when that is more than anybody may have.
+    pub(crate) fn grant(&mut self, channel: u32, more: u32) -> Result<Option<Waker>, Fault> {
+        let credit = self.credit.saturating_add(more.into());
+        if credit > CREDIT_MAX.into() {
+            return Err(Fault::CreditOverflow { channel, found: credit, bound: CREDIT_MAX });
+        }
+        self.credit = credit;
+        Ok(if self.wants_room || credit <= 0 { None } else { self.waker.take() })
+    }
+
+    /// Who is to be woken when there is credit, or room.
+    pub(crate) fn set_waker(&mut self, waker: &Waker, wants_room: bool) {
+        set_waker(&mut self.waker, waker);
+        self.wants_room = wants_room;
+    }
+
+    /// There is room.
+    pub(crate) fn room(&mut self) -> Option<Waker> {
+        if std::mem::take(&mut self.wants_room) { self.waker.take() } else { None }
+    }
+}
+
+/// Keeps a waker in a place, without a clone if it is there already.
+pub(crate) fn set_waker(place: &mut Option<Waker>, new: &Waker) {
+    match place {
+        Some(old) => old.clone_from(new),
+        None => *place = Some(new.clone()),
+    }
+}

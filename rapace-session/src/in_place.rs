@@ -1,0 +1,83 @@
+//! Large messages that are built where they will be sent from, instead of being copied there.
+
+use std::sync::Arc;
+
+use rapace_core::link::Loan;
+use rapace_core::slots::Class;
+
+use crate::calls::Outcome;
+use crate::error::CallError;
+use crate::machine::Request;
+use crate::prefix::Prefix;
+use crate::session::CallOptions;
+use crate::shared::Shared;
+use crate::state::State;
+
+/// Own slots that go back if they are not sent.
+pub(crate) struct Place<'a> {
+    shared: &'a Shared,
+    loan: Option<Loan>,
+}
+
+impl<'a> Place<'a> {
+    /// Slots for so many bytes, if there are any at present.
+    pub(crate) fn new(shared: &'a Shared, class: Class, bytes: usize) -> Option<Self> {
+        let mut state = shared.state();
+        let fits = bytes <= state.link.frame_bytes_max(class);
+        let loan = fits.then(|| state.link.try_loan(class, bytes).ok()).flatten();
+        shared.leave(state);
+        loan.map(|loan| Self { shared, loan: Some(loan) })
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        self.loan.as_deref_mut().unwrap_or_default()
+    }
+
+    /// Takes the slots to send them.
+    pub(crate) fn loan(&mut self) -> &mut Option<Loan> {
+        &mut self.loan
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(loan) = self.loan.take() {
+            let mut state = self.shared.state();
+            state.link.return_loan(loan);
+            // What was taken for the loan may be what others wait for.
+            state.tell_of_room();
+            self.shared.leave(state);
+        }
+    }
+}
+
+/// Calls with a body of so many bytes, which `fill` writes: into slots, or, where it finds none, into memory that is then
+/// copied.
+pub(crate) fn call(
+    shared: &Arc<Shared>,
+    request: Request<'_>,
+    bytes: usize,
+    fill: impl FnOnce(&mut [u8]),
+    options: &CallOptions,
+) -> Outcome {
+    let begin = Prefix::new(request.time_left, request.metadata).bytes().len();
+    let bound = shared.peer().message_bytes_max;
+    if bytes > bound {
+        return Err(CallError::TooLarge { what: "body", found: bytes, bound });
+    }
+    let Some(mut place) = Place::new(shared, Class::Request, begin + bytes) else {
+        let mut body = vec![0; bytes];
+        fill(&mut body);
+        return shared.call(Request { body: &body, ..request }, options);
+    };
+    fill(&mut place.bytes()[begin..begin + bytes]);
+    let mut patience = shared.patience(options);
+    let (state, key) = shared.open_by(request, &mut patience, |state, request| {
+        let State { machine, link, .. } = state;
+        let opened = machine.open_in_place(request, place.loan(), bytes, link);
+        state.flush();
+        opened
+    })?;
+    shared.outcome(state, key, &mut patience)
+}

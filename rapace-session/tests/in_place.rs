@@ -1,0 +1,141 @@
+//! Large payloads that are read, and built, where they lie.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rapace_core::socket::Socket;
+use rapace_session::{
+    AsCaller, CallOptions, Code, Config, Handler, Handshake, IncomingCall, Metadata, NoService, PeerA, PeerB,
+    ReadInPlace, Session, Status,
+};
+
+fn pair(config: Config, a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
+    let (a, b) = Socket::pair().unwrap();
+    let b_config = config.clone();
+    let plugin = thread::spawn(move || Handshake::<PeerB>::accept(b, b_config).unwrap().finish(b_handler).unwrap());
+    let host = Handshake::<PeerA>::offer(a, None, config).unwrap().finish(a_handler).unwrap();
+    (host, plugin.join().unwrap())
+}
+
+fn config(read_in_place: ReadInPlace) -> Config {
+    Config { read_in_place, ..Config::new("test", "1") }
+}
+
+/// Answers with one byte, whether the body lay in place, and the body behind it, built in place.
+fn mirror(mut call: IncomingCall) {
+    let body = call.take_body();
+    call.reply_in_place(1 + body.len(), |place| {
+        place[0] = u8::from(body.is_in_place());
+        place[1..].copy_from_slice(&body);
+    });
+}
+
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..=250u8).cycle().take(bytes).collect()
+}
+
+/// Calls `mirror` of the peer; says whether the request and the reply lay in place.
+fn call<R: rapace_session::Role>(session: &Session<R>, bytes: usize, options: &CallOptions) -> (bool, bool) {
+    let body = pattern(bytes);
+    let caller = session.as_caller();
+    let reply = caller.call_in_place(1, bytes, |place| place.copy_from_slice(&body), options).unwrap();
+    assert!(reply.body[1..] == body[..], "{bytes} bytes");
+    (reply.body[0] == 1, reply.body.is_in_place())
+}
+
+/// Lets the peer's serving thread go, also when the test fails.
+struct Closes<'a>(&'a Session<PeerA>);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close(&Status::new(Code::Unavailable, "the test is over"));
+    }
+}
+
+fn check_clean(host: &Session<PeerA>, plugin: &Session<PeerB>) {
+    for session in [host.stats(), plugin.stats()] {
+        let left = (session.calls_in_flight, session.served_in_flight, session.inbound_bytes, session.outbound_bytes);
+        assert_eq!((left, session.runs_held, session.slots_free), ((0, 0, 0, 0), 0, 509));
+    }
+}
+
+fn with_pair(read_in_place: ReadInPlace, test: impl FnOnce(&Session<PeerA>, &Session<PeerB>)) {
+    let (host, plugin) = pair(config(read_in_place), mirror, mirror);
+    thread::scope(|scope| {
+        scope.spawn(|| plugin.serve());
+        let _closes = Closes(&host);
+        test(&host, &plugin);
+    });
+}
+
+#[test]
+fn a_plugin_reads_its_host_in_place_and_a_host_copies_unless_it_trusts() {
+    let mut metadata = Metadata::new();
+    metadata.insert("k", "v").unwrap();
+    let options = [CallOptions::new(), CallOptions::new().deadline(Duration::from_secs(20)).metadata(metadata)];
+    for (choice, plugin_does, host_does) in [
+        (ReadInPlace::OfTheHost, true, false),
+        (ReadInPlace::OfAnyPeer, true, true),
+        (ReadInPlace::Never, false, false),
+    ] {
+        with_pair(choice, |host, plugin| {
+            for options in &options {
+                for bytes in [4096, 100_000] {
+                    assert_eq!(call(host, bytes, options), (plugin_does, host_does), "{choice:?}, {bytes} bytes");
+                }
+                // Small ones are copied, and so are those that go in pieces.
+                for bytes in [0, 24, 4000, 3 << 20] {
+                    assert_eq!(call(host, bytes, options), (false, false), "{choice:?}, {bytes} bytes");
+                }
+            }
+            check_clean(host, plugin);
+        });
+    }
+}
+
+#[test]
+fn bodies_that_are_kept_leave_the_peer_most_of_its_slots() {
+    let (kept_sender, kept) = mpsc::channel();
+    let keep = move |mut call: IncomingCall| {
+        kept_sender.send(call.take_body()).unwrap();
+        call.reply(b"");
+    };
+    let (host, plugin) = pair(config(ReadInPlace::OfTheHost), NoService, keep);
+    thread::scope(|scope| {
+        scope.spawn(|| plugin.serve());
+        let closes = Closes(&host);
+        for _ in 0..40 {
+            host.call(1, &pattern(100_000), &CallOptions::new()).unwrap();
+        }
+        let bodies: Vec<_> = kept.try_iter().collect();
+        let in_place = bodies.iter().filter(|body| body.is_in_place()).count();
+        // A quarter of 509 slots, at 25 slots each.
+        assert_eq!((bodies.len(), in_place), (40, 5));
+        assert!(bodies.iter().all(|body| **body == pattern(100_000)));
+        drop(bodies);
+        check_clean(&host, &plugin);
+        // One that outlives the session is still what it was.
+        host.call(1, &pattern(5000), &CallOptions::new()).unwrap();
+        let body = kept.try_recv().unwrap();
+        drop(closes);
+        assert!(body.is_in_place() && *body == pattern(5000));
+    });
+}
+
+#[test]
+fn a_loan_that_is_not_sent_is_returned() {
+    with_pair(ReadInPlace::OfTheHost, |host, plugin| {
+        let caller = host.caller();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            caller.call_in_place(1, 100_000, |_| panic!("on purpose"), &CallOptions::new())
+        }));
+        assert!(panicked.is_err());
+        let large = 65 << 20;
+        let refused = caller.call_in_place(1, large, |_| unreachable!(), &CallOptions::new()).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        check_clean(host, plugin);
+    });
+}
