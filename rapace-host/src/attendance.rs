@@ -8,6 +8,7 @@ use std::io;
 use rapace_session::tokio::AsyncSession;
 use rapace_session::{PeerA, Session};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::spawn_blocking;
 
 /// The name of the thread.
 const THREAD_NAME: &str = "rapace-attend";
@@ -27,6 +28,19 @@ impl Attendance {
         let _context = self.0.as_ref().map(Runtime::enter);
         // The task that it starts does all that is to be done.
         AsyncSession::new(session.clone()).map(drop)
+    }
+
+    /// Tells of a session's end, on a thread that may block. The session is not kept for it.
+    pub(crate) fn watch(&self, session: &Session<PeerA>, ended: impl FnOnce() + Send + 'static) {
+        let caller = session.caller();
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(async move {
+                if caller.ended().await.is_ok() {
+                    // It fails only when the runtime shuts down, and then nobody is to be told.
+                    let _ = spawn_blocking(ended).await;
+                }
+            });
+        }
     }
 }
 

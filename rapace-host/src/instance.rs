@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rapace_core::socket::Socket;
+use rapace_registry::{MethodId, Registry, json};
 use rapace_session::{
     CallError, CallOptions, Code, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session, SessionEnd,
     Status,
@@ -78,7 +79,11 @@ impl Instance {
     /// A plugin that does not serve a lifecycle call has nothing to do for it.
     fn call_lifecycle(&self, method: u32, body: &[u8], patience: Duration) -> Result<(), CallError> {
         match self.session.call_lifecycle(method, body, &CallOptions::new().deadline(patience)) {
-            Err(CallError::Status(Status { code: Code::Unimplemented, .. })) | Ok(_) => Ok(()),
+            Err(CallError::Status(Status { code: Code::Unimplemented, .. })) => Ok(()),
+            Ok(reply) => match own_error(&self.session.peer().registry, method, &reply.body) {
+                Some(error) => Err(CallError::Status(Status::new(Code::FailedPrecondition, error))),
+                None => Ok(()),
+            },
             Err(error) => Err(error),
         }
     }
@@ -131,6 +136,15 @@ impl Instance {
             }
         }
     }
+}
+
+/// What a plugin says in a reply that is its own error: an `Err`, if its registry describes the method's result as a
+/// `Result`.
+fn own_error(registry: &Registry, method: u32, reply: &[u8]) -> Option<String> {
+    let (_, method) = registry.method(MethodId::explicit(method).ok()?)?;
+    let value = json::decode(method.result(), reply).ok()?;
+    let error = value.as_object().filter(|object| object.len() == 1)?.get("Err")?;
+    Some(error.as_str().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 /// Starts the process, with its end of the socket as standard input (SPEC E1).

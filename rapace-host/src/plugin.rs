@@ -58,6 +58,7 @@ impl PluginHandle {
         let plugin = Self(Arc::new(Shared { context, spec, life, caller, changes, in_transition }));
         plugin.0.changes.note(change);
         plugin.0.changes.tell(&*plugin.0.context.observer);
+        plugin.watch(&instance);
         plugin.initialize(&instance)?;
         Ok(plugin)
     }
@@ -157,7 +158,18 @@ impl PluginHandle {
             life.instance = Some(fresh);
             life.crash = None;
         });
+        self.watch(&instance);
         self.initialize(&instance)
+    }
+
+    /// Has the end of this life noticed when it comes, whoever waits for the plugin then.
+    fn watch(&self, instance: &Arc<Instance>) {
+        let (plugin, life) = (Arc::downgrade(&self.0), Arc::downgrade(instance));
+        self.0.context.attendance.watch(&instance.session, move || {
+            if let (Some(plugin), Some(life)) = (plugin.upgrade(), life.upgrade()) {
+                Self(plugin).died(&life);
+            }
+        });
     }
 
     fn instance(&self) -> Option<Arc<Instance>> {

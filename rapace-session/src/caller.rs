@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use rapace_core::Side;
 
 use crate::calls::{CallKey, Reply};
-use crate::error::CallError;
+use crate::error::{CallError, SessionEnd};
 use crate::flow::Streams;
 use crate::in_place;
 use crate::machine::{Request, Unsent};
@@ -255,6 +255,15 @@ impl Caller {
         .await
     }
 
+    /// Waits until the session that is there now ends.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub async fn ended(&self) -> Result<Arc<SessionEnd>, CallError> {
+        Ok(ended(&self.shared()?).await)
+    }
+
     /// Runs a future on this thread, which drains the ring and serves the peer's calls meanwhile.
     ///
     /// # Errors
@@ -268,6 +277,44 @@ impl Caller {
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Caller").field("peer", &self.peer_name()).finish()
+    }
+}
+
+/// Waits until a session ends.
+pub(crate) async fn ended(shared: &Arc<Shared>) -> Arc<SessionEnd> {
+    let mut waiting = Registered { shared, id: None };
+    std::future::poll_fn(|cx| {
+        let mut state = shared.state();
+        if let Some(end) = state.machine.end() {
+            return Poll::Ready(Arc::clone(end));
+        }
+        waiting.renew(&mut state, cx);
+        Poll::Pending
+    })
+    .await
+}
+
+/// A task among those that are woken for the end.
+struct Registered<'a> {
+    shared: &'a Shared,
+    id: Option<u64>,
+}
+
+impl Registered<'_> {
+    fn renew(&mut self, state: &mut State, cx: &Context<'_>) {
+        if let Some(id) = self.id.take() {
+            state.waiters.remove(id);
+        }
+        let waits = Waits { serves_below: None, wants_room: false, leads: false };
+        self.id = Some(state.waiters.add(cx.waker(), waits));
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.shared.state().waiters.remove(id);
+        }
     }
 }
 

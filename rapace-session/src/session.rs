@@ -260,10 +260,17 @@ impl<R: Role> Session<R> {
     }
 
     /// Waits until the peer's process has ended, kills it when the time is over, and says how it ended; `None` when this
-    /// side did not start it.
+    /// side did not start it. The session ends with it.
     pub fn reap(&self, patience: Duration) -> Option<ExitStatus> {
         let shared = self.shared();
-        shared.exit(patience).or_else(|| shared.process()?.lock().kill())
+        let exit = shared.exit(patience).or_else(|| shared.process()?.lock().kill());
+        if exit.is_some() {
+            // Before this side closes it, so that calls in flight say what they have met.
+            let mut state = shared.state();
+            state.peer_gone(exit);
+            shared.leave(state);
+        }
+        exit
     }
 
     /// Counters.

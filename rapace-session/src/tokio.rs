@@ -21,7 +21,7 @@ use ::tokio::time::{Instant, Sleep, sleep_until, timeout};
 use rapace_core::link::Pulse;
 use rapace_core::sleep;
 
-use crate::caller::{AsCaller, Caller};
+use crate::caller::{AsCaller, Caller, ended};
 use crate::calls::{CallKey, Reply};
 use crate::error::{CallError, SessionEnd};
 use crate::handler::IncomingCall;
@@ -32,7 +32,6 @@ use crate::session::{CallOptions, Session};
 use crate::shared::{Purpose, Shared};
 use crate::state::{SocketRead, State};
 use crate::status::{Code, Status};
-use crate::waiters::Waits;
 
 /// Calls of the peer that are run before other tasks have their turn.
 const CALLS_PER_POLL: usize = 32;
@@ -112,17 +111,7 @@ impl<R: Role> AsyncSession<R> {
 
     /// Waits until the session ends.
     pub async fn ended(&self) -> Arc<SessionEnd> {
-        let shared = self.session.shared();
-        let mut waiting = Registered { shared, id: None };
-        poll_fn(|cx| {
-            let mut state = shared.state();
-            if let Some(end) = state.machine.end() {
-                return Poll::Ready(Arc::clone(end));
-            }
-            waiting.renew(&mut state, cx);
-            Poll::Pending
-        })
-        .await
+        ended(self.session.shared()).await
     }
 }
 
@@ -162,30 +151,6 @@ pub(crate) fn look_alone(shared: &Arc<Shared>, key: CallKey) {
     }
     state.resign();
     shared.leave(state);
-}
-
-/// A task among those that are woken for the end.
-struct Registered<'a> {
-    shared: &'a Shared,
-    id: Option<u64>,
-}
-
-impl Registered<'_> {
-    fn renew(&mut self, state: &mut State, cx: &Context<'_>) {
-        if let Some(id) = self.id.take() {
-            state.waiters.remove(id);
-        }
-        let waits = Waits { serves_below: None, wants_room: false, leads: false };
-        self.id = Some(state.waiters.add(cx.waker(), waits));
-    }
-}
-
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.shared.state().waiters.remove(id);
-        }
-    }
 }
 
 /// The task that attends to a session.

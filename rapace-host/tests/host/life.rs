@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rapace_host::{Ending, PluginHandle, PluginHost, PluginState, ShutdownTimes, StateChange};
-use rapace_session::{CallError, CallOptions, IncomingCall, PeerState, SessionEnd};
+use rapace_session::{AsCaller, CallError, CallOptions, IncomingCall, PeerState, SessionEnd};
 
 use crate::plugin::{BEGUN, ECHO, ENDLESS, EXIT, GATE, PART};
 use crate::{PATIENCE, config, gate, in_words, is_there, spec, watched};
@@ -126,6 +126,32 @@ fn a_plugin_that_parts_with_its_host_is_killed() {
     assert_eq!((plugin.state(), is_there(pid)), (PluginState::Crashed, false));
     let crash = plugin.crash().unwrap().to_string();
     assert!(crash.ends_with("after its start; the peer closed the session: Aborted: enough"), "{crash}");
+}
+
+#[test]
+fn a_call_by_a_caller_meets_the_death_of_the_process_and_the_host_hears_of_it() {
+    let (sender, begun) = mpsc::channel();
+    let services = move |_: &str| {
+        let sender = sender.clone();
+        move |call: IncomingCall| {
+            call.reply(b"");
+            let _ = sender.send(());
+        }
+    };
+    let (host, changes) = watched(PluginHost::builder(config()).services(services));
+    let plugin = host.load(spec("plain")).unwrap();
+    let caller = plugin.as_caller();
+    let call = thread::spawn(move || caller.call_blocking(ENDLESS, b"", &CallOptions::new()));
+    begun.recv_timeout(PATIENCE).unwrap();
+    let exit = plugin.kill().unwrap();
+    let error = call.join().unwrap().unwrap_err();
+    assert_eq!(error.session_end(), Some(&SessionEnd::PeerGone(Some(exit))));
+    // Nobody asks after this one, nor calls it.
+    plugin.restart().unwrap();
+    let status = std::process::Command::new("kill").args(["-9", &plugin.process_id().unwrap().to_string()]).status();
+    assert!(status.unwrap().success());
+    let heard = std::iter::from_fn(|| changes.recv_timeout(PATIENCE).ok()).map(|change| change.to_string());
+    assert_eq!(heard.filter(|change| change == "Running -> Crashed").nth(1).as_deref(), Some("Running -> Crashed"));
 }
 
 #[test]

@@ -24,6 +24,13 @@ fn registry<T: postcard_schema::Schema>() -> Registry {
     Registry::builder().service(service.unary::<T, u32>("echo", plugin::ECHO)).build().unwrap()
 }
 
+/// The same, with an `initialize` that may fail.
+fn typed_registry() -> Registry {
+    let service = Service::builder("test.Plugin", Version::new(1, 0), Provider::Plugin);
+    let service = service.unary::<(), Result<(), String>>("initialize", 2000);
+    Registry::builder().service(service).build().unwrap()
+}
+
 fn config() -> Config {
     Config { registry: registry::<u32>(), ..Config::new("test-host", "1.0.0") }
 }

@@ -28,7 +28,11 @@ const SHUTDOWN: u32 = 2002;
 fn plugin_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let code = run(|| {
-        let registry = if role == "stranger" { super::registry::<u64>() } else { super::registry::<u32>() };
+        let registry = match role.as_str() {
+            "stranger" => super::registry::<u64>(),
+            "typed" => super::typed_registry(),
+            _ => super::registry::<u32>(),
+        };
         let config = Config { registry, ..Config::new(role.as_str(), "1.0.0") };
         let plugin = Plugin::attach_with(config, "a test", |host| services(&role, host))?;
         plugin.serve()?;
@@ -70,6 +74,11 @@ fn services(role: &str, host: rapace_plugin::HostHandle) -> Router {
             eprintln!("cannot work like this");
             let text = format!("{:?} is no configuration", String::from_utf8_lossy(call.body()));
             call.fail(Status::new(Code::InvalidArgument, text));
+        }),
+        // The postcard form of `Err("no window")`, or of `Ok(())`.
+        "typed" => services.method(INITIALIZE, |call: IncomingCall| match call.body() {
+            b"" => call.reply(&[0]),
+            _ => call.reply(b"\x01\x09no window"),
         }),
         "slow to start" => services.method(INITIALIZE, |_| endless()),
         "dies at start" => services.method(INITIALIZE, |_| std::process::abort()),

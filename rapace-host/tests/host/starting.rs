@@ -207,6 +207,16 @@ fn a_plugin_that_does_not_take_its_configuration() {
 }
 
 #[test]
+fn a_plugin_that_answers_initialize_with_an_error_of_its_own() {
+    let host = PluginHost::builder(config()).build().unwrap();
+    let error = host.load(spec("typed").config_data(b"nonsense".to_vec())).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("did not start: initialize failed: FailedPrecondition: no window"), "{text}");
+    assert!(host.plugins().is_empty());
+    host.load(spec("typed")).unwrap();
+}
+
+#[test]
 fn a_plugin_that_does_not_answer_initialize() {
     let error = fails_in_time(spec("slow to start"));
     let text = error.to_string();
