@@ -3,7 +3,7 @@
 //! ```text
 //! $ cargo run --example dynamic
 //! demo.Store 1.0, of the store
-//!   ServerStreaming names(()) -> stream String
+//!   ServerStreaming names() -> stream String
 //!   Unary put(Item) -> Result<u32, StoreError>
 //!   ClientStreaming total(stream u32) -> u64
 //!   Unary find(name: String, at_least: u32) -> Option<Item>
@@ -22,7 +22,7 @@
 //!   put {"count":"three","name":"fork"}
 //!     error: demo.Store.put: argument: $.count: expected u32, found string
 //!   put {"cuont":3,"name":"fork"}
-//!     error: demo.Store.put: argument: $: unknown field `cuont`
+//!     error: demo.Store.put: argument: $: unknown field `cuont`, did you mean `count`?
 //!   put {"count":3,"name":"fork","size":"Huge"}
 //!     error: demo.Store.put: argument: $.size: unknown variant `Huge`, there are Small, Custom
 //!   find {"at_least":-1,"name":"fork"}

@@ -34,7 +34,7 @@ pub(crate) trait HostServices {
 pub(crate) trait PluginApi {
     /// The first call that a plugin gets: it answers when it is ready.
     #[method(id = 2000)]
-    async fn initialize(&self, config: PluginConfig);
+    async fn initialize(&self, config: PluginConfig) -> Result<(), String>;
 
     /// The work of a plugin.
     #[method(id = 2001)]

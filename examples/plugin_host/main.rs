@@ -181,8 +181,6 @@ fn call(plugin: &PluginHandle, request_id: u64, operation: &str, data: &[u8]) ->
 /// Calls a plugin, and kills it when it has begun to work on the call.
 fn kill_in_a_call(plugin: &PluginHandle, state: &HostState) -> Result<(), Box<dyn Error>> {
     let begun = state.logged(plugin.name(), "Slow operation started");
-    // Kept until the call has failed, so that it fails with the end of the process and not with that of the session.
-    let session = plugin.session();
     let (begun, killed, (outcome, failed)) = thread::scope(|scope| {
         let caller = scope.spawn(|| (call(plugin, 3, "slow", b""), Instant::now()));
         let begun = begun.recv_timeout(PATIENCE);
@@ -190,7 +188,6 @@ fn kill_in_a_call(plugin: &PluginHandle, state: &HostState) -> Result<(), Box<dy
         plugin.kill();
         (begun, killed, caller.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
-    drop(session);
     begun.map_err(|_| "the slow operation did not begin")?;
     let Err(error) = outcome else { return Err("a killed plugin has answered".into()) };
     let time = failed.saturating_duration_since(killed);

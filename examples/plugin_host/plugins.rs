@@ -17,7 +17,7 @@ const HINT: &str = "cargo run --example plugin_host";
 /// Where a plugin keeps its last result.
 const CACHE_KEY: &str = "cache_key";
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// What a plugin does once it is configured: the result of an operation on some data.
 trait Work: Sized + Send + Sync + 'static {
@@ -53,11 +53,8 @@ struct Worker<W> {
 }
 
 impl<W: Work> PluginApi for Worker<W> {
-    async fn initialize(&self, config: PluginConfig) {
-        // A plugin that is not ready fails the call; the host then ends the process, and has its last words.
-        if let Err(error) = self.begin(config).await {
-            panic!("the plugin cannot be initialized: {error}");
-        }
+    async fn initialize(&self, config: PluginConfig) -> Result<(), String> {
+        self.begin(config).await.map_err(|error| error.to_string())
     }
 
     async fn process(&self, ctx: &Context, request: ProcessRequest) -> ProcessResponse {

@@ -68,7 +68,7 @@ use syn::parse_macro_input;
 /// - Arguments are owned values, `&str` or `&[u8]`. Those two borrow from the request in the handler.
 /// - A method may take `ctx: &Context` first; callers do not give it.
 /// - One `Incoming<T>`, the last argument, is a stream of the caller's. A result `impl Stream<Item = T>` is one of the
-///   callee's.
+///   callee's. A client has it when the request is on its way: that the handler has begun, only the first item says.
 /// - `Result<T, E>` is a result like any other; the client gets `Result<T, Error<E>>`.
 /// - `#[method(id = .., name = "..")]`: both may be left out. The name is that of the function, and the id is derived from
 ///   the names of the service and of the method.

@@ -143,7 +143,7 @@ impl Method {
         self.hash
     }
 
-    /// The method as a reader would write it: `subscribe(()) -> stream HostEvent`.
+    /// The method as a reader would write it: `subscribe() -> stream HostEvent`.
     ///
     /// Several arguments are described by a struct that has the method's name, and shown one by one:
     /// `add(a: i64, b: i64) -> i64`. The last of them is what the caller streams, if it does:
@@ -160,6 +160,8 @@ impl Method {
                 });
                 shown.collect::<Vec<_>>().join(", ")
             }
+            // No argument, rather than one that says nothing.
+            Type::Unit if !streams => String::new(),
             _ => format!("{}{}", stream(streams), type_name(&self.argument)),
         };
         let result = format!("{}{}", stream(self.kind.streams_results()), type_name(&self.result));
@@ -179,9 +181,9 @@ mod tests {
             let (id, hash) = (MethodId::derived("s", "m"), MethodHash::of(&[]));
             Method::new("m".into(), id, kind, <()>::SCHEMA.into(), u8::SCHEMA.into(), hash).signature()
         };
-        assert_eq!(signature(MethodKind::Unary), "m(()) -> u8");
+        assert_eq!(signature(MethodKind::Unary), "m() -> u8");
         assert_eq!(signature(MethodKind::ClientStreaming), "m(stream ()) -> u8");
-        assert_eq!(signature(MethodKind::ServerStreaming), "m(()) -> stream u8");
+        assert_eq!(signature(MethodKind::ServerStreaming), "m() -> stream u8");
         assert_eq!(signature(MethodKind::BidirectionalStreaming), "m(stream ()) -> stream u8");
     }
 

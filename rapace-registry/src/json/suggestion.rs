@@ -12,7 +12,7 @@ pub(super) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     }
     let candidates = known.take(NAMES_MAX).filter(|known| known.len() <= NAME_BYTES_MAX);
     let measured = candidates.map(|known| (edits(name, known), known));
-    let likely = |(edits, known): &(usize, &str)| *edits <= name.len().max(known.len()) / 3;
+    let likely = |(edits, known): &(usize, &str)| *edits <= name.len().max(known.len()).div_ceil(3);
     measured.min_by_key(|(edits, _)| *edits).filter(likely).map(|(_, known)| known)
 }
 
@@ -42,6 +42,7 @@ mod tests {
         assert_eq!(closest("retrys"), Some("retries"));
         assert_eq!(closest("Name"), Some("name"));
         assert_eq!(closest("tiemout"), Some("timeout"));
+        assert_eq!(closest("nmae"), Some("name"));
         assert_eq!(closest("colour"), None);
         assert_eq!(closest(""), None);
         assert_eq!(closest(&"n".repeat(65)), None);

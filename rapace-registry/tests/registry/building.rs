@@ -67,7 +67,7 @@ fn a_method_shows_its_signature() {
     let registry = example::registry();
     let signature = |service, method| registry.method_by_name(service, method).unwrap().signature();
     assert_eq!(signature("rapace.Plugin", "process"), "process(ProcessRequest) -> ProcessResponse");
-    assert_eq!(signature("rapace.HostServices", "Events.subscribe"), "Events.subscribe(()) -> stream HostEvent");
+    assert_eq!(signature("rapace.HostServices", "Events.subscribe"), "Events.subscribe() -> stream HostEvent");
 }
 
 #[test]
