@@ -13,7 +13,7 @@ use crate::flow::Streams;
 use crate::in_place;
 use crate::machine::{Request, Unsent};
 use crate::patience::Patience;
-use crate::pending::PendingCall;
+use crate::pending::{self, PendingCall};
 use crate::role::Role;
 use crate::served::LIFECYCLE_METHODS;
 use crate::session::{CallOptions, Session};
@@ -21,7 +21,6 @@ use crate::shared::{Shared, request};
 use crate::state::State;
 use crate::status::{Code, Status};
 use crate::streaming::StreamingCall;
-use crate::timers::TimerKey;
 use crate::waiters::Waits;
 
 /// Calls a peer. Cheap to clone, and used from any thread or task; it does not keep the session open.
@@ -181,12 +180,9 @@ impl Caller {
     /// See [`CallError`].
     pub async fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
         let shared = self.shared()?;
-        let outcome = match self.start_on(&shared, method, body, options).await {
-            Ok(call) => call.await,
-            Err(error) => Err(error),
-        };
+        let outcome = self.call_on(&shared, method, body, options).await;
         match self.successor(&shared, &outcome, options) {
-            Some(again) => self.start_on(&again, method, body, options).await?.await,
+            Some(again) => self.call_on(&again, method, body, options).await,
             None => outcome,
         }
     }
@@ -197,19 +193,22 @@ impl Caller {
     ///
     /// See [`CallError`].
     pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
-        self.start_on(&self.shared()?, method, body, options).await
+        let shared = self.shared()?;
+        let patience = shared.patience(options);
+        let (key, patience) = self.opened(&shared, method, body, Streams::default(), patience, options, false).await?;
+        Ok(PendingCall::new(shared, key, patience))
     }
 
-    async fn start_on(
+    async fn call_on(
         &self,
         shared: &Arc<Shared>,
         method: u32,
         body: &[u8],
         options: &CallOptions,
-    ) -> Result<PendingCall, CallError> {
+    ) -> Result<Reply, CallError> {
         let patience = shared.patience(options);
-        let (key, patience) = self.opened(shared, method, body, Streams::default(), patience, options).await?;
-        Ok(PendingCall::new(Arc::clone(shared), key, patience))
+        let (key, patience) = self.opened(shared, method, body, Streams::default(), patience, options, true).await?;
+        PendingCall::new(Arc::clone(shared), key, patience).noted().await
     }
 
     /// Opens a call with items beside its request and its reply, and waits for room if there is none. It has the deadline
@@ -227,10 +226,12 @@ impl Caller {
     ) -> Result<StreamingCall, CallError> {
         let shared = self.shared()?;
         let patience = options.deadline.map_or_else(Patience::endless, |deadline| Patience::new(deadline).started());
-        let (key, patience) = self.opened(&shared, method, body, streams, patience, options).await?;
+        let (key, patience) = self.opened(&shared, method, body, streams, patience, options, false).await?;
         Ok(StreamingCall::new(shared, key, patience))
     }
 
+    /// Opens a call. Whoever goes on to wait for it within the same poll says so by `waits`.
+    #[expect(clippy::too_many_arguments, reason = "a request, in all its parts")]
     async fn opened(
         &self,
         shared: &Arc<Shared>,
@@ -239,8 +240,9 @@ impl Caller {
         streams: Streams,
         patience: Patience,
         options: &CallOptions,
+        waits: bool,
     ) -> Result<(CallKey, Patience), CallError> {
-        let mut opening = Opening { shared, id: None, timer: None, patience };
+        let mut opening = Opening { shared, id: None, patience };
         let mut first = true;
         std::future::poll_fn(|cx| {
             // Here, because it is the polling thread that knows how deep it is.
@@ -250,7 +252,7 @@ impl Caller {
             if !std::mem::take(&mut first) && request.time_left.is_some() {
                 request.time_left = opening.patience.left();
             }
-            opening.poll(cx, &request).map_ok(|key| (key, opening.patience))
+            opening.poll(cx, &request, waits).map_ok(|key| (key, opening.patience))
         })
         .await
     }
@@ -305,7 +307,7 @@ impl Registered<'_> {
         if let Some(id) = self.id.take() {
             state.waiters.remove(id);
         }
-        let waits = Waits { serves_below: None, wants_room: false, leads: false };
+        let waits = Waits { serves_below: None, wants_room: false, leads: false, until: None };
         self.id = Some(state.waiters.add(cx.waker(), waits));
     }
 }
@@ -322,17 +324,19 @@ impl Drop for Registered<'_> {
 struct Opening<'a> {
     shared: &'a Arc<Shared>,
     id: Option<u64>,
-    timer: Option<TimerKey>,
     patience: Patience,
 }
 
 impl Opening<'_> {
-    fn poll(&mut self, cx: &Context<'_>, request: &Request<'_>) -> Poll<Result<CallKey, CallError>> {
+    fn poll(&mut self, cx: &Context<'_>, request: &Request<'_>, waits: bool) -> Poll<Result<CallKey, CallError>> {
         let mut state = self.shared.state();
         let opened = loop {
             match state.open(request) {
                 Ok(key) => {
                     self.unregister(&mut state);
+                    if waits {
+                        pending::note(&mut state, key, &mut self.patience, cx.waker());
+                    }
                     break Poll::Ready(Ok(key));
                 }
                 Err(Unsent::Failed(error)) => break Poll::Ready(Err(error)),
@@ -353,24 +357,24 @@ impl Opening<'_> {
     }
 
     fn register(&mut self, state: &mut State, cx: &Context<'_>) {
-        let waits = Waits { serves_below: None, wants_room: true, leads: false };
+        let until = self.patience.until();
+        let waits = Waits { serves_below: None, wants_room: true, leads: false, until };
         self.id = Some(state.waiters.add(cx.waker(), waits));
-        self.timer = self.patience.until().map(|until| state.add_timer(until, cx.waker()));
+        if let Some(until) = until {
+            state.note_deadline(until);
+        }
     }
 
     fn unregister(&mut self, state: &mut State) {
         if let Some(id) = self.id.take() {
             state.waiters.remove(id);
         }
-        if let Some(timer) = self.timer.take() {
-            state.timers.remove(timer);
-        }
     }
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        if self.id.is_some() || self.timer.is_some() {
+        if self.id.is_some() {
             let shared = self.shared;
             self.unregister(&mut shared.state());
         }

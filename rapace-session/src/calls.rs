@@ -1,6 +1,7 @@
 //! The calls that this side has in flight: an index and a generation each, no hashing (SPEC C1, C2, C7).
 
 use std::task::Waker;
+use std::time::Instant;
 
 use rapace_core::Side;
 use rapace_core::channel::{ChannelGeneration, ChannelId};
@@ -58,6 +59,8 @@ struct InFlight {
 struct Ticket {
     serial: u64,
     state: Wait,
+    /// When whoever waits without a thread of its own is to look at the clock.
+    deadline: Option<Instant>,
     /// Its items, if it streams any. Those that have come before the final are taken behind it.
     flows: Option<Box<Flows>>,
 }
@@ -139,7 +142,7 @@ impl CallTable {
             receives: flows.inflow.is_some(),
         });
         self.receiving += usize::from(streams.receives);
-        let ticket = Ticket { serial: self.serial, state: Wait::Waiting(index, None), flows };
+        let ticket = Ticket { serial: self.serial, state: Wait::Waiting(index, None), deadline: None, flows };
         let place = match self.free_tickets.pop() {
             Some(place) => {
                 self.tickets[place] = ticket;
@@ -236,6 +239,31 @@ impl CallTable {
         if let Some(Wait::Waiting(_, waker)) = self.wait(key) {
             set_waker(waker, new);
         }
+    }
+
+    /// When those who wait for a call are to be woken at the latest.
+    pub(crate) fn set_deadline(&mut self, key: CallKey, deadline: Instant) {
+        if let Some(ticket) = self.tickets.get_mut(key.ticket).filter(|ticket| ticket.serial == key.serial) {
+            ticket.deadline = Some(deadline);
+        }
+    }
+
+    /// Wakes those whose deadline has come; gives the next deadline.
+    pub(crate) fn expire(&mut self, now: Instant, wakes: &mut Vec<Waker>) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for ticket in &mut self.tickets {
+            let (Wait::Waiting(_, waker), Some(deadline)) = (&mut ticket.state, ticket.deadline) else { continue };
+            if deadline > now {
+                next = Some(next.map_or(deadline, |next| next.min(deadline)));
+                continue;
+            }
+            ticket.deadline = None;
+            wakes.extend(waker.take());
+            if let Some(flows) = &mut ticket.flows {
+                wakes.extend(flows.wakers());
+            }
+        }
+        next
     }
 
     /// Whether a channel was freed since this was last asked.

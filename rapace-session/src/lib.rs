@@ -48,7 +48,6 @@ mod shared;
 mod state;
 mod streaming;
 mod tasks;
-mod timers;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod waiters;

@@ -275,6 +275,16 @@ impl Machine {
         self.calls.set_waker(key, waker);
     }
 
+    /// When whoever waits for a call is to be woken at the latest.
+    pub(crate) fn set_deadline(&mut self, key: CallKey, deadline: Instant) {
+        self.calls.set_deadline(key, deadline);
+    }
+
+    /// Wakes those who wait for a call and whose deadline has come; gives the next deadline.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        self.calls.expire(now, &mut self.wakes)
+    }
+
     /// Nobody waits for this call any more.
     pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link) {
         match self.outbox.withdraw(key) {

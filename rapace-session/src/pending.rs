@@ -10,7 +10,17 @@ use crate::error::CallError;
 use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};
 use crate::state::State;
-use crate::timers::TimerKey;
+
+/// What a future knows of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has looked.
+    New,
+    /// It was sent a moment ago by this very poll, whose waker is noted.
+    Noted,
+    /// Somebody has looked.
+    Polled,
+}
 
 /// A call whose reply has not been taken, to be waited for by a thread or by a task. Dropped, it is cancelled.
 #[must_use = "a call that is dropped is cancelled"]
@@ -18,23 +28,13 @@ pub struct PendingCall {
     shared: Arc<Shared>,
     key: CallKey,
     patience: Patience,
-    timer: Option<TimerKey>,
-    #[cfg(feature = "tokio")]
-    polled: bool,
+    stage: Stage,
     taken: bool,
 }
 
 impl PendingCall {
     pub(crate) fn new(shared: Arc<Shared>, key: CallKey, patience: Patience) -> Self {
-        Self {
-            shared,
-            key,
-            patience,
-            timer: None,
-            #[cfg(feature = "tokio")]
-            polled: false,
-            taken: false,
-        }
+        Self { shared, key, patience, stage: Stage::New, taken: false }
     }
 
     /// Waits for the reply on this thread, serving the peer's calls meanwhile.
@@ -77,6 +77,12 @@ impl PendingCall {
         }
     }
 
+    /// Says that the waker of the poll that goes on is noted already.
+    pub(crate) fn noted(mut self) -> Self {
+        self.stage = Stage::Noted;
+        self
+    }
+
     /// The outcome, or who is to be woken for it.
     fn look(&mut self, state: &mut State, waker: &Waker) -> Option<Outcome> {
         if !state.leading {
@@ -86,19 +92,22 @@ impl PendingCall {
         if outcome.is_some() {
             return outcome;
         }
-        if let Some(until) = self.patience.until() {
-            if self.patience.left().is_some_and(|left| left.is_zero()) {
-                state.machine.abandon(self.key, &mut state.link);
-                state.flush();
-                return Some(Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
-            }
-            match self.timer {
-                Some(timer) => state.timers.renew(timer, waker),
-                None => self.timer = Some(state.add_timer(until, waker)),
-            }
+        if self.patience.left().is_some_and(|left| left.is_zero()) {
+            state.machine.abandon(self.key, &mut state.link);
+            state.flush();
+            return Some(Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
         }
-        state.machine.set_waker(self.key, waker);
+        note(state, self.key, &mut self.patience, waker);
         None
+    }
+}
+
+/// Notes who is to be woken for a call, and when at the latest.
+pub(crate) fn note(state: &mut State, key: CallKey, patience: &mut Patience, waker: &Waker) {
+    state.machine.set_waker(key, waker);
+    if let Some(until) = patience.until() {
+        state.machine.set_deadline(key, until);
+        state.note_deadline(until);
     }
 }
 
@@ -111,18 +120,17 @@ impl Future for PendingCall {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         assert!(!this.taken, "a call that was ready is polled again");
-        let shared = Arc::clone(&this.shared);
+        let stage = std::mem::replace(&mut this.stage, Stage::Polled);
         #[cfg(feature = "tokio")]
-        if !std::mem::replace(&mut this.polled, true) {
-            crate::tokio::look_alone(&shared, this.key);
+        let looked = stage != Stage::Polled && crate::tokio::look_alone(&this.shared, this.key);
+        #[cfg(not(feature = "tokio"))]
+        let looked = false;
+        if stage == Stage::Noted && !looked {
+            return Poll::Pending;
         }
+        let shared = Arc::clone(&this.shared);
         let mut state = shared.state();
         let outcome = this.look(&mut state, cx.waker());
-        if outcome.is_some()
-            && let Some(timer) = this.timer.take()
-        {
-            state.timers.remove(timer);
-        }
         shared.leave(state);
         this.taken = outcome.is_some();
         outcome.map_or(Poll::Pending, Poll::Ready)
@@ -131,13 +139,9 @@ impl Future for PendingCall {
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        if self.taken {
-            return;
+        if !self.taken {
+            self.shared.abandon(self.key);
         }
-        if let Some(timer) = self.timer {
-            self.shared.state().timers.remove(timer);
-        }
-        self.shared.abandon(self.key);
     }
 }
 

@@ -253,8 +253,12 @@ impl ServedTable {
 
     /// The next call that a thread may run which already runs a handler of depth `below`: see SPEC C6.
     pub(crate) fn next(&mut self, below: u8) -> Option<Arrived> {
-        let at = self.waiting.iter().position(|arrived| arrived.depth > below)?;
-        let arrived = self.waiting.remove(at)?;
+        let arrived = if self.waiting.front()?.depth > below {
+            self.waiting.pop_front()?
+        } else {
+            let at = self.waiting.iter().position(|arrived| arrived.depth > below)?;
+            self.waiting.remove(at)?
+        };
         if let Some(Some(served)) = self.entries.get_mut(arrived.key.index) {
             served.stage = Stage::Running;
         }

@@ -345,7 +345,7 @@ impl Shared {
                 state.pump();
             }
             if waited {
-                state.expire_timers();
+                state.expire_deadlines();
             }
             if let Some(found) = attempt(&mut state) {
                 break Some(found);
@@ -531,7 +531,7 @@ impl Shared {
             let start = Instant::now();
             let mut timeout = patience.left();
             let mut at_most = |time: Duration| timeout = Some(timeout.map_or(time, |left| left.min(time)));
-            if let Some(next) = state.timers.next() {
+            if let Some(next) = state.soonest() {
                 at_most(next.saturating_duration_since(start));
             }
             if state.machine.in_flight().0 > 0 {
@@ -600,7 +600,7 @@ impl Shared {
         if let Purpose::Reply(key) = purpose {
             state.machine.set_waker(key, parker.waker());
         }
-        let waits = Waits { serves_below: Some(below), wants_room: purpose.wants_room(), leads: true };
+        let waits = Waits { serves_below: Some(below), wants_room: purpose.wants_room(), leads: true, until: None };
         if purpose.wants_room() && state.widen_sleep() {
             return state;
         }

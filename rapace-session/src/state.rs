@@ -17,7 +17,6 @@ use crate::served::Arrived;
 use crate::shared::Purpose;
 use crate::status::{Code, Status};
 use crate::tasks::{Future, Tasks};
-use crate::timers::{TimerKey, Timers};
 use crate::waiters::Waiters;
 
 /// The state of a session.
@@ -45,9 +44,9 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     /// A call was begun since a task was polled.
     pub(crate) task_is_due: bool,
-    /// Times at which futures are to be woken.
-    pub(crate) timers: Timers,
-    /// The time at which the attendant will look at the timers.
+    /// No future is to be woken for its deadline before this. It may be early, as those go whose calls have ended.
+    soonest: Option<Instant>,
+    /// The time at which the attendant will look at deadlines.
     pub(crate) attendant_looks: Option<Instant>,
     /// Whose executor polls handlers that are not ready, instead of the threads that wait here.
     #[cfg(feature = "tokio")]
@@ -104,7 +103,7 @@ impl State {
             settled: false,
             tasks: Tasks::default(),
             task_is_due: false,
-            timers: Timers::default(),
+            soonest: None,
             attendant_looks: None,
             #[cfg(feature = "tokio")]
             runtime: None,
@@ -242,7 +241,7 @@ impl State {
         }
         if self.attendant.is_some() && self.machine.end().is_none() {
             // What a leader has taken from the ring, or left on the socket, is the attendant's now.
-            let left = std::mem::take(&mut self.attendant_held_off) || self.has_work(0) || self.timer_is_early();
+            let left = std::mem::take(&mut self.attendant_held_off) || self.has_work(0) || self.deadline_is_early();
             if self.arm() || left {
                 self.wake_attendant();
             }
@@ -293,6 +292,9 @@ impl State {
 
     /// Somebody is woken for the calls that wait for a handler, and for the tasks that are ready.
     pub(crate) fn share_work(&mut self) {
+        if self.waiters.count() == 0 && self.attendant.is_none() {
+            return;
+        }
         let mut wakes = std::mem::take(self.machine.wakes());
         let (machine, tasks) = (&self.machine, &self.tasks);
         self.waiters.wake_server(&mut wakes, |below| machine.has_arrived(below) || tasks.has_next(below));
@@ -316,31 +318,43 @@ impl State {
         }
     }
 
-    /// Somebody is to be woken at this time, unless the timer is removed before.
-    pub(crate) fn add_timer(&mut self, at: Instant, waker: &Waker) -> TimerKey {
-        let key = self.timers.add(at, waker);
-        if self.timer_is_early() {
+    /// Somebody is to be woken at this time, if it still waits then.
+    pub(crate) fn note_deadline(&mut self, at: Instant) {
+        if self.soonest.is_some_and(|soonest| soonest <= at) {
+            return;
+        }
+        self.soonest = Some(at);
+        if self.deadline_is_early() {
             // Whoever sleeps on the socket has not reckoned with it.
             self.alarm_due |= self.leading;
             self.wake_attendant();
         }
-        key
     }
 
-    /// Whether a timer is due before the attendant looks.
-    fn timer_is_early(&self) -> bool {
-        match (self.timers.next(), self.attendant_looks) {
-            (Some(next), Some(looks)) => next < looks,
-            (next, None) => next.is_some(),
+    /// When deadlines are to be looked at.
+    pub(crate) fn soonest(&self) -> Option<Instant> {
+        self.soonest
+    }
+
+    /// Whether a deadline comes before the attendant looks.
+    fn deadline_is_early(&self) -> bool {
+        match (self.soonest, self.attendant_looks) {
+            (Some(soonest), Some(looks)) => soonest < looks,
+            (soonest, None) => soonest.is_some(),
             (None, _) => false,
         }
     }
 
-    /// Wakes whose time has come.
-    pub(crate) fn expire_timers(&mut self) {
-        if self.timers.next().is_some() {
-            self.timers.expire(Instant::now(), self.machine.wakes());
+    /// Wakes those whose deadline has come.
+    pub(crate) fn expire_deadlines(&mut self) {
+        let Some(soonest) = self.soonest else { return };
+        let now = Instant::now();
+        if soonest > now {
+            return;
         }
+        let calls = self.machine.expire(now);
+        let waiters = self.waiters.expire(now, self.machine.wakes());
+        self.soonest = calls.into_iter().chain(waiters).min();
     }
 
     /// How the peer is, as far as its memory tells.

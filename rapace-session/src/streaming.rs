@@ -14,7 +14,6 @@ use crate::patience::Patience;
 use crate::served::ServedKey;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::timers::TimerKey;
 
 /// The caller's end of a call with streams. Dropped before its reply was taken, the call is cancelled.
 ///
@@ -29,13 +28,12 @@ pub struct StreamingCall {
 
 struct Inner {
     deadline: Patience,
-    timer: Option<TimerKey>,
     taken: bool,
 }
 
 impl StreamingCall {
     pub(crate) fn new(shared: Arc<Shared>, key: CallKey, deadline: Patience) -> Self {
-        Self { shared, key, inner: Mutex::new(Inner { deadline, timer: None, taken: false }) }
+        Self { shared, key, inner: Mutex::new(Inner { deadline, taken: false }) }
     }
 
     /// Sends an item as soon as there is credit and room.
@@ -44,7 +42,7 @@ impl StreamingCall {
     ///
     /// When it will never go: it is too large, or the call has ended, and the reply says how.
     pub fn poll_send(&self, cx: &mut Context<'_>, item: &[u8]) -> Poll<Result<(), CallError>> {
-        self.polled(cx, |state| send(state, StreamKey::Ours(self.key), item, cx.waker()))
+        self.polled(|state| send(state, StreamKey::Ours(self.key), item, cx.waker()))
     }
 
     /// Ends the items of this side. It never waits; a second time does nothing.
@@ -59,7 +57,7 @@ impl StreamingCall {
     /// The next item; none when the callee has sent its reply and all items before it were taken, or when the call has
     /// failed, as the reply says.
     pub fn poll_item(&self, cx: &mut Context<'_>) -> Poll<Option<Body>> {
-        let taken = self.polled(cx, |state| take(state, StreamKey::Ours(self.key), cx.waker()));
+        let taken = self.polled(|state| take(state, StreamKey::Ours(self.key), cx.waker()));
         // What is wrong with an item has ended the call.
         taken.map(|item| item.unwrap_or_default())
     }
@@ -75,7 +73,7 @@ impl StreamingCall {
     /// When it is polled again after it was ready.
     pub fn poll_reply(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
         assert!(!self.inner.lock().taken, "a call that was ready is polled again");
-        let outcome = self.polled(cx, |state| {
+        let outcome = self.polled(|state| {
             let outcome = self.shared.take(state, self.key);
             if outcome.is_none() {
                 state.machine.set_waker(self.key, cx.waker());
@@ -83,20 +81,13 @@ impl StreamingCall {
             outcome.map_or(Poll::Pending, Poll::Ready)
         });
         if outcome.is_ready() {
-            let mut inner = self.inner.lock();
-            inner.taken = true;
-            let timer = inner.timer.take();
-            // The session's lock comes before this one, never behind it.
-            drop(inner);
-            if let Some(timer) = timer {
-                self.shared.state().timers.remove(timer);
-            }
+            self.inner.lock().taken = true;
         }
         outcome
     }
 
     /// Looks with the ring drained, and with the call failed if its time is over.
-    fn polled<T>(&self, cx: &Context<'_>, look: impl FnOnce(&mut State) -> Poll<T>) -> Poll<T> {
+    fn polled<T>(&self, look: impl FnOnce(&mut State) -> Poll<T>) -> Poll<T> {
         let mut state = self.shared.state();
         if !state.leading {
             state.pump();
@@ -108,10 +99,8 @@ impl StreamingCall {
                 let State { machine, link, .. } = &mut *state;
                 machine.fail_call(self.key, error, link);
             } else {
-                match inner.timer {
-                    Some(timer) => state.timers.renew(timer, cx.waker()),
-                    None => inner.timer = Some(state.add_timer(until, cx.waker())),
-                }
+                state.machine.set_deadline(self.key, until);
+                state.note_deadline(until);
             }
         }
         drop(inner);
@@ -124,14 +113,9 @@ impl StreamingCall {
 
 impl Drop for StreamingCall {
     fn drop(&mut self) {
-        let inner = self.inner.get_mut();
-        if inner.taken {
-            return;
+        if !self.inner.get_mut().taken {
+            self.shared.abandon(self.key);
         }
-        if let Some(timer) = inner.timer {
-            self.shared.state().timers.remove(timer);
-        }
-        self.shared.abandon(self.key);
     }
 }
 

@@ -127,17 +127,18 @@ impl AsyncSession<PeerA> {
 }
 
 /// Looks for the reply to a call for a moment, if nobody else does and no other call could use the time: a quick reply
-/// needs no task switch then.
-pub(crate) fn look_alone(shared: &Arc<Shared>, key: CallKey) {
+/// needs no task switch then. Says whether it did.
+pub(crate) fn look_alone(shared: &Arc<Shared>, key: CallKey) -> bool {
     let mut state = shared.state();
-    if state.leading || state.attendant.is_none() {
-        return;
+    if state.leading || state.attendant.is_none() || state.machine.in_flight().0 > 1 {
+        return false;
     }
     state.lead();
     state.pump();
-    let alone = state.machine.in_flight().0 == 1 && !state.machine.has_outcome(key);
     let budget = state.spinner(Purpose::Reply(key)).budget().unwrap_or_default();
-    if alone && let Ok(watch) = state.link.watch(sleep::Interest::Frames) {
+    if !state.machine.has_outcome(key)
+        && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
+    {
         shared.leave(state);
         let came = shared.spin_on(&watch, budget);
         state = shared.state();
@@ -151,6 +152,7 @@ pub(crate) fn look_alone(shared: &Arc<Shared>, key: CallKey) {
     }
     state.resign();
     shared.leave(state);
+    true
 }
 
 /// The task that attends to a session.
@@ -169,9 +171,9 @@ fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
-/// Sees to it that the task is woken for the session's next timer; says whether that is due.
+/// Sees to it that the task is woken for the session's next deadline; says whether that is due.
 fn set_timer(state: &mut State, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {
-    state.attendant_looks = state.timers.next();
+    state.attendant_looks = state.soonest();
     let Some(next) = state.attendant_looks.map(Instant::from_std) else { return false };
     if timer.deadline() != next {
         timer.as_mut().reset(next);
@@ -220,7 +222,7 @@ impl Attendant {
                 state.link.disarm();
                 state.pump();
             }
-            state.expire_timers();
+            state.expire_deadlines();
             if let Some(arrived) = state.next_arrived(0) {
                 state.begin_handler();
                 self.shared.leave(state);

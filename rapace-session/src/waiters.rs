@@ -1,6 +1,7 @@
 //! The threads and tasks that wait while another one drains the ring.
 
 use std::task::Waker;
+use std::time::Instant;
 
 /// One that waits.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ struct Waiter {
     wants_room: bool,
     /// Whether it can take over the ring.
     leads: bool,
+    /// When it is to be woken at the latest.
+    until: Option<Instant>,
     woken: bool,
 }
 
@@ -24,6 +27,8 @@ pub(crate) struct Waits {
     pub(crate) wants_room: bool,
     /// Whether it can take over the ring.
     pub(crate) leads: bool,
+    /// When it is to be woken at the latest, if it does not see to that itself.
+    pub(crate) until: Option<Instant>,
 }
 
 /// All that wait on one session.
@@ -37,9 +42,9 @@ impl Waiters {
     /// Adds one; it is to be removed when it has been woken.
     pub(crate) fn add(&mut self, waker: &Waker, waits: Waits) -> u64 {
         self.next += 1;
-        let Waits { serves_below, wants_room, leads } = waits;
+        let Waits { serves_below, wants_room, leads, until } = waits;
         let waker = waker.clone();
-        self.list.push(Waiter { id: self.next, waker, serves_below, wants_room, leads, woken: false });
+        self.list.push(Waiter { id: self.next, waker, serves_below, wants_room, leads, until, woken: false });
         self.next
     }
 
@@ -78,6 +83,12 @@ impl Waiters {
     /// Wakes all that wait for room.
     pub(crate) fn wake_for_room(&mut self, wakes: &mut Vec<Waker>) {
         self.wake_where(wakes, |waiter| waiter.wants_room);
+    }
+
+    /// Wakes those whose time has come; gives the next time.
+    pub(crate) fn expire(&mut self, now: Instant, wakes: &mut Vec<Waker>) -> Option<Instant> {
+        self.wake_where(wakes, |waiter| waiter.until.is_some_and(|until| until <= now));
+        self.list.iter().filter(|waiter| !waiter.woken).filter_map(|waiter| waiter.until).min()
     }
 
     /// Wakes all.
