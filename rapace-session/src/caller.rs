@@ -250,7 +250,8 @@ impl Caller {
             request.lifecycle &= !streams.any();
             request.streams = streams;
             if !std::mem::take(&mut first) && request.time_left.is_some() {
-                request.time_left = opening.patience.left();
+                // One without an end stays so.
+                request.time_left = opening.patience.left().or(request.time_left);
             }
             opening.poll(cx, &request, waits).map_ok(|key| (key, opening.patience))
         })
@@ -291,6 +292,7 @@ pub(crate) async fn ended(shared: &Arc<Shared>) -> Arc<SessionEnd> {
             return Poll::Ready(Arc::clone(end));
         }
         waiting.renew(&mut state, cx);
+        shared.leave(state);
         Poll::Pending
     })
     .await
@@ -305,7 +307,8 @@ struct Registered<'a> {
 impl Registered<'_> {
     fn renew(&mut self, state: &mut State, cx: &Context<'_>) {
         if let Some(id) = self.id.take() {
-            state.waiters.remove(id);
+            let spent = state.waiters.remove(id);
+            state.machine.spent().extend(spent);
         }
         let waits = Waits { serves_below: None, wants_room: false, leads: false, until: None };
         self.id = Some(state.waiters.add(cx.waker(), waits));
@@ -315,7 +318,10 @@ impl Registered<'_> {
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            self.shared.state().waiters.remove(id);
+            let mut state = self.shared.state();
+            let spent = state.waiters.remove(id);
+            state.machine.spent().extend(spent);
+            self.shared.leave(state);
         }
     }
 }
@@ -367,7 +373,8 @@ impl Opening<'_> {
 
     fn unregister(&mut self, state: &mut State) {
         if let Some(id) = self.id.take() {
-            state.waiters.remove(id);
+            let spent = state.waiters.remove(id);
+            state.machine.spent().extend(spent);
         }
     }
 }
@@ -376,7 +383,9 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         if self.id.is_some() {
             let shared = self.shared;
-            self.unregister(&mut shared.state());
+            let mut state = shared.state();
+            self.unregister(&mut state);
+            shared.leave(state);
         }
     }
 }

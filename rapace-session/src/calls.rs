@@ -173,11 +173,14 @@ impl CallTable {
         if channel.is_control() { self.calls_max } else { channel.index() }
     }
 
-    fn free_ticket(&mut self, place: usize, kept: &mut usize) -> Wait {
+    fn free_ticket(&mut self, place: usize, kept: &mut usize, spent: &mut Vec<Waker>) -> Wait {
         self.free_tickets.push(place);
-        if let Some(inflow) = self.tickets[place].flows.take().and_then(|flows| flows.inflow) {
-            *kept -= inflow.kept_bytes();
-            self.receiving -= 1;
+        if let Some(mut flows) = self.tickets[place].flows.take() {
+            spent.extend(flows.wakers());
+            if let Some(inflow) = flows.inflow {
+                *kept -= inflow.kept_bytes();
+                self.receiving -= 1;
+            }
         }
         std::mem::replace(&mut self.tickets[place].state, Wait::Free)
     }
@@ -187,19 +190,26 @@ impl CallTable {
     }
 
     /// Takes back a call of which nothing has been sent, though a peer that guesses may have answered it.
-    pub(crate) fn unsend(&mut self, key: CallKey, link: &mut Link, kept: &mut usize) {
-        if let Some(channel) = self.abandon(key, link, kept) {
+    pub(crate) fn unsend(&mut self, key: CallKey, link: &mut Link, kept: &mut usize, spent: &mut Vec<Waker>) {
+        if let Some(channel) = self.abandon(key, link, kept, spent) {
             self.free_channel(self.index(channel));
         }
     }
 
     /// Nobody waits for this call any more. Gives its channel if it is still in flight, so that the peer must be told,
     /// and takes the bytes that were kept for it off `kept`.
-    pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link, kept: &mut usize) -> Option<ChannelId> {
+    pub(crate) fn abandon(
+        &mut self,
+        key: CallKey,
+        link: &mut Link,
+        kept: &mut usize,
+        spent: &mut Vec<Waker>,
+    ) -> Option<ChannelId> {
         self.wait(key)?;
-        match self.free_ticket(key.ticket, kept) {
+        match self.free_ticket(key.ticket, kept, spent) {
             Wait::Free => None,
-            Wait::Waiting(index, _) => {
+            Wait::Waiting(index, waker) => {
+                spent.extend(waker);
                 let call = self.channels[index].call.as_mut()?;
                 call.ticket = None;
                 if let Some(begun) = &mut call.begun {
@@ -218,11 +228,11 @@ impl CallTable {
     }
 
     /// The outcome of a call, once. Its bytes are taken off `kept`.
-    pub(crate) fn take(&mut self, key: CallKey, kept: &mut usize) -> Option<Outcome> {
+    pub(crate) fn take(&mut self, key: CallKey, kept: &mut usize, spent: &mut Vec<Waker>) -> Option<Outcome> {
         if !matches!(self.wait(key)?, Wait::Done(..)) {
             return None;
         }
-        let Wait::Done(outcome, bytes) = self.free_ticket(key.ticket, kept) else { return None };
+        let Wait::Done(outcome, bytes) = self.free_ticket(key.ticket, kept, spent) else { return None };
         *kept -= bytes;
         Some(outcome)
     }
@@ -235,9 +245,9 @@ impl CallTable {
     }
 
     /// Who is to be woken when the call ends.
-    pub(crate) fn set_waker(&mut self, key: CallKey, new: &Waker) {
+    pub(crate) fn set_waker(&mut self, key: CallKey, new: &Waker, spent: &mut Vec<Waker>) {
         if let Some(Wait::Waiting(_, waker)) = self.wait(key) {
-            set_waker(waker, new);
+            set_waker(waker, new, spent);
         }
     }
 
@@ -302,6 +312,9 @@ impl CallTable {
             Some(call) if header.method != call.method => {
                 Err(Fault::FinalMethod { channel, found: header.method, expected: call.method })
             }
+            Some(InFlight { begun: Some(begun), .. }) => {
+                Err(Fault::BrokenMessage { channel, field: "kind", found: kind, expected: begun.kind().raw() })
+            }
             Some(call) if call.streams.receives && header.kind == Kind::Item => Ok(call.ticket),
             _ => Err(Fault::NoStream { kind, channel }),
         };
@@ -364,6 +377,7 @@ impl CallTable {
         key: CallKey,
         waker: &Waker,
         kept: &mut usize,
+        spent: &mut Vec<Waker>,
     ) -> (Taken, Option<(ChannelId, u32)>) {
         let Some(ticket) = self.tickets.get_mut(key.ticket).filter(|ticket| ticket.serial == key.serial) else {
             return (Taken::End, None);
@@ -371,7 +385,7 @@ impl CallTable {
         let Some(inflow) = ticket.flows.as_mut().and_then(|flows| flows.inflow.as_mut()) else {
             return (Taken::End, None);
         };
-        match (inflow.take(waker, kept), &ticket.state) {
+        match (inflow.take(waker, kept, spent), &ticket.state) {
             // The final says how the stream has ended.
             (Taken::Pending | Taken::Failed(_), Wait::Done(..)) => (Taken::End, None),
             (taken, Wait::Waiting(index, _)) => {

@@ -210,7 +210,7 @@ impl Inflow {
     }
 
     /// Takes the next item, or notes who is to be woken for it.
-    pub(crate) fn take(&mut self, waker: &Waker, kept: &mut usize) -> Taken {
+    pub(crate) fn take(&mut self, waker: &Waker, kept: &mut usize, spent: &mut Vec<Waker>) -> Taken {
         if let Some(body) = self.items.pop_front() {
             let before = self.queue_bytes();
             let (left, capacity) = (self.items.len(), self.items.capacity());
@@ -226,7 +226,7 @@ impl Inflow {
         }
         match &self.state {
             InflowState::Open => {
-                set_waker(&mut self.waker, waker);
+                set_waker(&mut self.waker, waker, spent);
                 Taken::Pending
             }
             InflowState::Ended => Taken::End,
@@ -301,8 +301,8 @@ impl Outflow {
     }
 
     /// Who is to be woken when there is credit, or room.
-    pub(crate) fn set_waker(&mut self, waker: &Waker, wants_room: bool) {
-        set_waker(&mut self.waker, waker);
+    pub(crate) fn set_waker(&mut self, waker: &Waker, wants_room: bool, spent: &mut Vec<Waker>) {
+        set_waker(&mut self.waker, waker, spent);
         self.wants_room = wants_room;
     }
 
@@ -312,10 +312,10 @@ impl Outflow {
     }
 }
 
-/// Keeps a waker in a place, without a clone if it is there already.
-pub(crate) fn set_waker(place: &mut Option<Waker>, new: &Waker) {
-    match place {
-        Some(old) => old.clone_from(new),
-        None => *place = Some(new.clone()),
+/// Keeps a waker in a place, without a clone if it is there already. One that was there before is `spent`: it may own a
+/// task, and whatever that owns goes with it, so it is dropped behind the session's lock.
+pub(crate) fn set_waker(place: &mut Option<Waker>, new: &Waker, spent: &mut Vec<Waker>) {
+    if !place.as_ref().is_some_and(|old| old.will_wake(new)) {
+        spent.extend(place.replace(new.clone()));
     }
 }

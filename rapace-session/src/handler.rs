@@ -144,9 +144,22 @@ impl IncomingCall {
     }
 
     /// Ready when nobody waits for the answer any more, because the caller has cancelled, as it does when its time is over,
-    /// or the session has ended; and once the call was answered.
+    /// or the session has ended; and once the call was answered. Of several tasks that poll, the last is woken.
     pub fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = self.shared.state().machine.set_cancel_waker(self.arrived.key, cx.waker());
+        self.poll_cancelled_as(0, cx)
+    }
+
+    /// The same, for as many as like to wait.
+    pub async fn cancelled(&self) {
+        let number = self.shared.state().machine.cancel_number();
+        let waits = WaitsForCancel { call: self, number };
+        std::future::poll_fn(|cx| waits.call.poll_cancelled_as(number, cx)).await;
+    }
+
+    fn poll_cancelled_as(&self, number: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.shared.state();
+        let over = state.machine.set_cancel_waker(self.arrived.key, number, cx.waker());
+        self.shared.leave(state);
         if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -296,6 +309,20 @@ impl fmt::Debug for IncomingCall {
             .field("depth", &self.arrived.depth)
             .field("bytes", &self.arrived.body.len())
             .finish()
+    }
+}
+
+/// One of those that wait for a call to be cancelled.
+struct WaitsForCancel<'a> {
+    call: &'a IncomingCall,
+    number: u64,
+}
+
+impl Drop for WaitsForCancel<'_> {
+    fn drop(&mut self) {
+        let mut state = self.call.shared.state();
+        state.machine.remove_cancel_waker(self.call.arrived.key, self.number);
+        self.call.shared.leave(state);
     }
 }
 

@@ -79,6 +79,9 @@ pub(crate) struct Machine {
     /// Streams that wait for room, to be woken when there is some.
     wait_for_room: Vec<StreamKey>,
     items_sent: u64,
+    cancel_numbers: u64,
+    /// Wakers that nobody needs any more, to be dropped behind the lock.
+    spent: Vec<Waker>,
 }
 
 impl Machine {
@@ -100,6 +103,8 @@ impl Machine {
             wakes: Vec::new(),
             wait_for_room: Vec::new(),
             items_sent: 0,
+            cancel_numbers: 0,
+            spent: Vec::new(),
         }
     }
 
@@ -111,6 +116,11 @@ impl Machine {
     /// Who is to be woken.
     pub(crate) fn wakes(&mut self) -> &mut Vec<Waker> {
         &mut self.wakes
+    }
+
+    /// Wakers that are to be dropped.
+    pub(crate) fn spent(&mut self) -> &mut Vec<Waker> {
+        &mut self.spent
     }
 
     /// Whether no more calls may be opened.
@@ -221,7 +231,7 @@ impl Machine {
 
     /// A call gives its channel back, of which nothing was sent.
     fn unsent(&mut self, key: CallKey, refusal: SendRefusal, link: &mut Link) -> Unsent {
-        self.calls.unsend(key, link, &mut self.kept);
+        self.calls.unsend(key, link, &mut self.kept, &mut self.spent);
         match refusal {
             SendRefusal::Fault(fault) => {
                 self.fault(fault.into());
@@ -261,7 +271,7 @@ impl Machine {
 
     /// The outcome of a call, once.
     pub(crate) fn take(&mut self, key: CallKey) -> Option<Outcome> {
-        self.calls.take(key, &mut self.kept)
+        self.calls.take(key, &mut self.kept, &mut self.spent)
     }
 
     /// Whether there is one.
@@ -272,7 +282,7 @@ impl Machine {
 
     /// Who is to be woken when the call ends.
     pub(crate) fn set_waker(&mut self, key: CallKey, waker: &Waker) {
-        self.calls.set_waker(key, waker);
+        self.calls.set_waker(key, waker, &mut self.spent);
     }
 
     /// When whoever waits for a call is to be woken at the latest.
@@ -289,9 +299,9 @@ impl Machine {
     pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link) {
         match self.outbox.withdraw(key) {
             // Nothing of it has been sent, so the peer need not know.
-            Some(false) => self.calls.unsend(key, link, &mut self.kept),
+            Some(false) => self.calls.unsend(key, link, &mut self.kept, &mut self.spent),
             Some(true) | None => {
-                if let Some(channel) = self.calls.abandon(key, link, &mut self.kept) {
+                if let Some(channel) = self.calls.abandon(key, link, &mut self.kept, &mut self.spent) {
                     self.outbox.withdraw_items(channel);
                     self.send_control(Verb::Cancel, &channel.raw().to_le_bytes(), link);
                 }
@@ -519,6 +529,7 @@ impl Machine {
         self.calls.fail(&error, &mut self.wakes, &mut self.kept);
         self.served.clear(&mut self.kept, &mut self.wakes);
         self.outbox.clear();
+        self.wait_for_room.clear();
         self.end = Some(end);
     }
 

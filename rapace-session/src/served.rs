@@ -47,8 +47,8 @@ struct Served {
     method: u32,
     stage: Stage,
     cancelled: bool,
-    /// Who is to be woken when it is cancelled.
-    wakers: Vec<Waker>,
+    /// Who is to be woken when it is cancelled, by the number that it has among them.
+    wakers: Vec<(u64, Waker)>,
     /// Its items, if it streams any.
     flows: Option<Box<Flows>>,
     /// Bytes that are kept for it.
@@ -394,10 +394,11 @@ impl ServedTable {
         key: ServedKey,
         waker: &Waker,
         kept: &mut usize,
+        spent: &mut Vec<Waker>,
     ) -> Option<(Taken, Option<u32>)> {
         let served = self.get_mut(key).filter(|served| !served.cancelled)?;
         let inflow = served.flows.as_mut()?.inflow.as_mut()?;
-        let taken = inflow.take(waker, kept);
+        let taken = inflow.take(waker, kept, spent);
         Some((taken, inflow.grant()))
     }
 
@@ -419,17 +420,28 @@ impl ServedTable {
         }
     }
 
-    /// Who is to be woken when a call is cancelled; whether it is, or has ended.
-    pub(crate) fn set_cancel_waker(&mut self, key: ServedKey, waker: &Waker) -> bool {
-        match self.get_mut(key) {
-            Some(served) if !served.cancelled => {
-                if !served.wakers.iter().any(|old| old.will_wake(waker)) {
-                    served.wakers.push(waker.clone());
-                }
-                false
-            }
-            _ => true,
+    /// Who is to be woken when a call is cancelled, in the place of this number; whether it is, or has ended.
+    pub(crate) fn set_cancel_waker(
+        &mut self,
+        key: ServedKey,
+        number: u64,
+        waker: &Waker,
+        spent: &mut Vec<Waker>,
+    ) -> bool {
+        let Some(served) = self.get_mut(key).filter(|served| !served.cancelled) else { return true };
+        match served.wakers.iter_mut().find(|(taken, _)| *taken == number) {
+            Some((_, old)) if old.will_wake(waker) => {}
+            Some((_, old)) => spent.push(std::mem::replace(old, waker.clone())),
+            None => served.wakers.push((number, waker.clone())),
         }
+        false
+    }
+
+    /// Somebody does not want to hear of it any more.
+    pub(crate) fn remove_cancel_waker(&mut self, key: ServedKey, number: u64) -> Option<Waker> {
+        let served = self.get_mut(key)?;
+        let at = served.wakers.iter().position(|(taken, _)| *taken == number)?;
+        Some(served.wakers.swap_remove(at).1)
     }
 
     /// Calls of the peer that are in flight.
@@ -459,7 +471,7 @@ impl Served {
 
     /// Takes out who waits for it in any way.
     fn wake(&mut self, wakes: &mut Vec<Waker>) {
-        wakes.append(&mut self.wakers);
+        wakes.extend(self.wakers.drain(..).map(|(_, waker)| waker));
         if let Some(flows) = &mut self.flows {
             wakes.extend(flows.wakers());
         }

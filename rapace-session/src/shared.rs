@@ -162,7 +162,8 @@ impl Shared {
     pub(crate) fn leave(&self, mut state: MutexGuard<'_, State>) {
         let settled = state.settle();
         drop(state);
-        let Some(Settled { wakes, unwanted, alarm }) = settled else { return };
+        let Some(Settled { wakes, spent, unwanted, alarm }) = settled else { return };
+        drop(spent);
         wakes.into_iter().for_each(std::task::Waker::wake);
         if alarm {
             self.alarm.raise();
@@ -268,7 +269,8 @@ impl Shared {
                 let mut clock = *patience;
                 self.wait_from(state, Purpose::Room, patience, |state| {
                     if request.time_left.is_some() {
-                        request.time_left = clock.left();
+                        // One without an end stays so.
+                        request.time_left = clock.left().or(request.time_left);
                     }
                     match open(state, &request) {
                         Err(Unsent::Full) => None,
@@ -398,6 +400,8 @@ impl Shared {
             waited = true;
         };
         state.step_back(leads);
+        // This thread may be the one that was woken for a call, and has something else now.
+        state.share_work();
         self.leave(state);
         found
     }

@@ -61,6 +61,8 @@ pub(crate) struct State {
 #[derive(Default)]
 pub(crate) struct Settled {
     pub(crate) wakes: Vec<Waker>,
+    /// Wakers that nobody needs any more.
+    pub(crate) spent: Vec<Waker>,
     /// Handlers that nobody will poll again.
     pub(crate) unwanted: Vec<Future>,
     pub(crate) alarm: bool,
@@ -206,7 +208,7 @@ impl State {
     /// Rings the peer if there is something for it and it sleeps.
     pub(crate) fn flush(&mut self) {
         // Whoever sleeps may have had nothing to send, and then is not woken for room.
-        while self.machine.wants_room() && self.widen_sleep() {}
+        while self.machine.end().is_none() && self.machine.wants_room() && self.widen_sleep() {}
         self.link.flush();
         let (bells, heartbeat) = self.link.bells_sent();
         if bells != self.bells_sent {
@@ -400,7 +402,7 @@ impl State {
     #[inline]
     pub(crate) fn settle(&mut self) -> Option<Settled> {
         self.tell_of_calls();
-        let nothing = self.machine.wakes().is_empty() && !self.alarm_due;
+        let nothing = self.machine.wakes().is_empty() && self.machine.spent().is_empty() && !self.alarm_due;
         if nothing && (self.machine.end().is_none() || self.settled) {
             return None;
         }
@@ -419,7 +421,8 @@ impl State {
             self.link.socket().shutdown();
             unwanted = self.tasks.clear();
         }
-        Settled { wakes: std::mem::take(self.machine.wakes()), unwanted, alarm: std::mem::take(&mut self.alarm_due) }
+        let (wakes, spent) = (std::mem::take(self.machine.wakes()), std::mem::take(self.machine.spent()));
+        Settled { wakes, spent, unwanted, alarm: std::mem::take(&mut self.alarm_due) }
     }
 
     /// Whoever waits to open a call hears when one has ended, or when there is no hope left.

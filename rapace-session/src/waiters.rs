@@ -48,9 +48,10 @@ impl Waiters {
         self.next
     }
 
-    /// Removes one.
-    pub(crate) fn remove(&mut self, id: u64) {
-        self.list.retain(|waiter| waiter.id != id);
+    /// Removes one; its waker is to be dropped behind the lock.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Waker> {
+        let at = self.list.iter().position(|waiter| waiter.id == id)?;
+        Some(self.list.remove(at).waker)
     }
 
     /// How many there are.

@@ -39,7 +39,7 @@ pub(crate) fn check_streams(call: &IncomingCall, method: &MethodInfo) -> Result<
 impl Context {
     /// Waits until nobody waits for the answer any more: the caller has cancelled, its time is over, or the session has ended.
     pub async fn cancelled(&self) {
-        poll_fn(|cx| self.call.poll_cancelled(cx)).await;
+        self.call.cancelled().await;
     }
 
     /// The caller's stream.

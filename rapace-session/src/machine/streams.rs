@@ -141,8 +141,8 @@ impl Machine {
         link: &mut Link,
     ) -> Option<Result<Option<Body>, CallError>> {
         let (taken, grant) = match key {
-            StreamKey::Ours(call) => self.calls.take_item(call, waker, &mut self.kept),
-            StreamKey::Theirs(served) => match self.served.take_item(served, waker, &mut self.kept) {
+            StreamKey::Ours(call) => self.calls.take_item(call, waker, &mut self.kept, &mut self.spent),
+            StreamKey::Theirs(served) => match self.served.take_item(served, waker, &mut self.kept, &mut self.spent) {
                 Some((taken, grant)) => (taken, grant.map(|grant| (served.channel(), grant))),
                 None => return Some(Err(self.gone())),
             },
@@ -186,7 +186,7 @@ impl Machine {
             return Sent::Failed(CallError::Status(status));
         }
         if !outflow.has_credit() {
-            outflow.set_waker(waker, false);
+            outflow.set_waker(waker, false, &mut self.spent);
             return Sent::Pending;
         }
         let header = FrameHeader { channel, method, kind: Kind::Item, flags: Flags::NONE, depth: 0, credit: 0 };
@@ -216,7 +216,7 @@ impl Machine {
                 return Sent::Done;
             }
         }
-        outflow.set_waker(waker, true);
+        outflow.set_waker(waker, true, &mut self.spent);
         if !self.wait_for_room.contains(&key) {
             self.wait_for_room.push(key);
         }
@@ -260,8 +260,20 @@ impl Machine {
         }
     }
 
-    /// Notes who is to be woken when a call of the peer is cancelled; says whether it is, or has ended.
-    pub(crate) fn set_cancel_waker(&mut self, key: ServedKey, waker: &Waker) -> bool {
-        self.served.set_cancel_waker(key, waker)
+    /// Notes who is to be woken when a call of the peer is cancelled, in the place of this number; says whether it is, or has
+    /// ended.
+    pub(crate) fn set_cancel_waker(&mut self, key: ServedKey, number: u64, waker: &Waker) -> bool {
+        self.served.set_cancel_waker(key, number, waker, &mut self.spent)
+    }
+
+    /// Somebody does not want to hear of a cancel any more.
+    pub(crate) fn remove_cancel_waker(&mut self, key: ServedKey, number: u64) {
+        self.spent.extend(self.served.remove_cancel_waker(key, number));
+    }
+
+    /// A number for who wants to hear of a cancel, which is not 0.
+    pub(crate) fn cancel_number(&mut self) -> u64 {
+        self.cancel_numbers += 1;
+        self.cancel_numbers
     }
 }
