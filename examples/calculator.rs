@@ -43,7 +43,7 @@ impl Calculator for Arithmetic {
 
     async fn sum(&self, mut numbers: Incoming<i64>) -> i64 {
         let mut sum = 0_i64;
-        // An error is the last item, and means that nobody waits for the sum any more.
+        // An error is the last item; the call fails then, whatever is answered.
         while let Some(Ok(number)) = numbers.next().await {
             sum = sum.wrapping_add(number);
         }

@@ -5,7 +5,7 @@
 //! book(1, "Ada"):   seat 1 for Ada
 //! book(1, "Bob"):   the plugin says no: the seat is taken by Ada
 //! book(99, "Bob"):  the plugin says no: seats go from 1 to 20
-//! book(0, "Bob"):   no answer: Internal: the handler panicked
+//! book(0, "Bob"):   no answer: Internal: the handler of demo.Theatre.book panicked: the callee's output says why
 //! book(13, "Eve"):  no answer: the peer is gone: its process exited with code 3
 //! book(14, "Eve"):  seat 14 for Eve
 //!

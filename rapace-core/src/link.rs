@@ -33,6 +33,9 @@ pub use watch::{PeerView, Watch};
 /// Datagrams that are read from the socket in one go.
 const BELLS_PER_DRAIN: usize = 64;
 
+/// From how many bytes on a payload is worth a look at the return ring before slots are taken.
+const EAGER_BYTES_MIN: usize = 4096;
+
 /// Why a frame was not sent. Nothing has been changed by the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendRefusal {
@@ -245,6 +248,10 @@ impl Link {
             return Err(SendRefusal::TooLarge);
         }
         let slots = self.slots_of(bytes);
+        if bytes >= EAGER_BYTES_MIN {
+            // Slots that have just come back are in the cache, and the lowest are used first.
+            self.reclaim()?;
+        }
         match self.pool.allocate(slots, class) {
             Some(run) => Ok(run),
             None => {

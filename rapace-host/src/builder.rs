@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use rapace_core::{Geometry, GeometryError};
-use rapace_session::{Config, Handler, IncomingCall, LimitError, NoService};
+use rapace_registry::Registry;
+use rapace_session::{Config, Handler, IncomingCall, LimitError, NoService, Status};
 use thiserror::Error;
 
 use crate::attendance::Attendance;
@@ -51,7 +52,19 @@ pub enum BuildError {
     },
 }
 
-type BoxedHandler = Box<dyn Fn(IncomingCall) + Send + Sync>;
+/// Any handler.
+pub(crate) struct BoxedHandler(Box<dyn Handler>);
+
+impl Handler for BoxedHandler {
+    fn handle(&self, call: IncomingCall) {
+        self.0.handle(call);
+    }
+
+    fn registry(&self) -> Result<Registry, Status> {
+        self.0.registry()
+    }
+}
+
 /// Makes the handler for the plugin of that name.
 type Services = dyn Fn(&str) -> BoxedHandler + Send + Sync;
 
@@ -79,13 +92,7 @@ impl PluginHostBuilder {
     pub(crate) fn new(config: Config) -> Self {
         let (observer, listener) = (Box::new(|_: &StateChange| {}), Box::new(|_: &OutputLine<'_>| {}));
         let shutdown_times = ShutdownTimes::default();
-        Self {
-            config,
-            services: Box::new(|_| Box::new(|call| NoService.handle(call))),
-            observer,
-            listener,
-            shutdown_times,
-        }
+        Self { config, services: Box::new(|_| BoxedHandler(Box::new(NoService))), observer, listener, shutdown_times }
     }
 
     /// What serves the calls of the plugin of that name. It is asked anew for each process. By default nothing is served.
@@ -93,14 +100,11 @@ impl PluginHostBuilder {
     /// Handlers run on whatever thread waits for that plugin, and else on one thread that attends to all plugins: one that
     /// has to wait does so in a future ([`IncomingCall::run_async`]), or on a thread of its own.
     pub fn services<H: Handler>(mut self, services: impl Fn(&str) -> H + Send + Sync + 'static) -> Self {
-        self.services = Box::new(move |plugin| {
-            let handler = services(plugin);
-            Box::new(move |call| handler.handle(call))
-        });
+        self.services = Box::new(move |plugin| BoxedHandler(Box::new(services(plugin))));
         self
     }
 
-    /// Who is told of each state change, in their order, on the thread that makes it. It may use the plugin; one that
+    /// Who is told of each state change, in their order, on the thread that makes it: a caller's, or one of the host's. It may use the plugin; one that
     /// restarts what has crashed sees the changes of that when it has returned.
     pub fn on_state(mut self, observer: impl Fn(&StateChange) + Send + Sync + 'static) -> Self {
         self.observer = Box::new(observer);

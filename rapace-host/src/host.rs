@@ -51,10 +51,13 @@ impl PluginHost {
         }
         plugins.loading.push(Arc::clone(&name));
         drop(plugins);
+        // An observer that panics leaves the name free.
+        let loading = Loading { host: self, name };
         let loaded = PluginHandle::load(&self.context, spec);
-        let mut plugins = self.plugins.lock();
-        plugins.loading.retain(|loading| *loading != name);
-        plugins.loaded.extend(loaded.as_ref().ok().cloned());
+        if let Ok(plugin) = &loaded {
+            self.plugins.lock().loaded.push(plugin.clone());
+        }
+        drop(loading);
         loaded
     }
 
@@ -78,6 +81,18 @@ impl PluginHost {
     pub fn shutdown(&self) -> Vec<(Arc<str>, ShutdownReport)> {
         let ended = |plugin: PluginHandle| Some((plugin.shared_name(), plugin.shutdown()?));
         self.plugins().into_iter().rev().filter_map(ended).collect()
+    }
+}
+
+/// A name that is taken while its plugin is loaded.
+struct Loading<'a> {
+    host: &'a PluginHost,
+    name: Arc<str>,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.host.plugins.lock().loading.retain(|loading| *loading != self.name);
     }
 }
 

@@ -21,32 +21,32 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
     quote! {
         #[doc = #doc]
         #[allow(dead_code)]
-        #vis struct #server<S> {
-            implementation: ::std::sync::Arc<S>,
+        #vis struct #server<Implementation> {
+            implementation: ::std::sync::Arc<Implementation>,
         }
 
         #[allow(dead_code)]
-        impl<S: #interface> #server<S> {
+        impl<Implementation: #interface> #server<Implementation> {
             /// Serves with this implementation.
             #[must_use]
-            #vis fn new(implementation: S) -> Self {
+            #vis fn new(implementation: Implementation) -> Self {
                 Self::from_arc(::std::sync::Arc::new(implementation))
             }
 
             /// Serves with an implementation that others have, too.
             #[must_use]
-            #vis fn from_arc(implementation: ::std::sync::Arc<S>) -> Self {
+            #vis fn from_arc(implementation: ::std::sync::Arc<Implementation>) -> Self {
                 Self { implementation }
             }
         }
 
-        impl<S> ::core::fmt::Debug for #server<S> {
+        impl<Implementation> ::core::fmt::Debug for #server<Implementation> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_struct(#text).finish_non_exhaustive()
             }
         }
 
-        impl<S: #interface> #krate::__private::Described for #server<S> {
+        impl<Implementation: #interface> #krate::__private::Described for #server<Implementation> {
             const METHODS: &'static [#krate::__private::MethodInfo] = <#client as #krate::__private::Described>::METHODS;
 
             fn describe() -> #krate::__private::ServiceBuilder {
@@ -54,7 +54,7 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
             }
         }
 
-        impl<S: #interface> #krate::__private::Service for #server<S> {
+        impl<Implementation: #interface> #krate::__private::Service for #server<Implementation> {
             #[allow(deprecated)]
             fn serve(&self, call: #krate::__private::Call) {
                 match call.method() {
@@ -128,5 +128,5 @@ fn invocation(service: &Service, method: &Method, wire: &Wire<'_>) -> TokenStrea
         let decoder = wire.decoder(&incoming.item);
         quote!(#context.incoming(#decoder),)
     });
-    quote!(<S as #interface>::#ident(&#implementation, #lent #(#values,)* #incoming))
+    quote!(<Implementation as #interface>::#ident(&#implementation, #lent #(#values,)* #incoming))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rapace_core::layout::PROTOCOL_MAJOR;
 use rapace_core::socket::{Socket, SocketError};
-use rapace_session::{Code, Config, Handler, Handshake, HandshakeError, PeerB, Session, SessionEnd};
+use rapace_session::{AsCaller, Caller, Code, Config, Handler, Handshake, HandshakeError, PeerB, Session, SessionEnd};
 use thiserror::Error;
 
 use crate::host::HostHandle;
@@ -49,6 +49,13 @@ pub enum AttachError {
 #[derive(Clone, Debug, Error)]
 #[error("the session with the host ended: {0}")]
 pub struct ServeError(pub Arc<SessionEnd>);
+
+impl AsCaller for Plugin {
+    /// Calls the host.
+    fn as_caller(&self) -> Caller {
+        self.session.caller()
+    }
+}
 
 impl Plugin {
     /// Takes up the session with the host that started this program. `handler` serves the host's calls; it calls the host

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
-use rapace_session::{AsCaller, CallError, CallOptions, Caller, Metadata, Reply};
+use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Metadata, Reply, Status};
 use serde::Serialize;
 
 use crate::codec::{Decoder, EncodeError, encode, unexpected, unsendable};
@@ -120,6 +120,20 @@ fn sendable(method: &MethodInfo, request: Result<Scratch, EncodeError>) -> Resul
     request.map_err(|error| CallError::Status(unsendable(method, "the request", &error)))
 }
 
+/// A session knows methods by their ids alone.
+fn named(method: &MethodInfo, error: CallError) -> CallError {
+    match error {
+        CallError::Status(status) if matches!(status.code, Code::Unimplemented | Code::Internal) => {
+            let mut message = status.message.replace(&format!("method {}", method.id), &method.full_name().to_string());
+            if status.code == Code::Unimplemented {
+                message.push_str(": is its service added to the callee's?");
+            }
+            CallError::Status(Status { message, ..status })
+        }
+        other => other,
+    }
+}
+
 /// A call has ended: its reply is read.
 fn finish<R>(
     method: &MethodInfo,
@@ -127,7 +141,7 @@ fn finish<R>(
     reply: Result<Reply, CallError>,
     decode: Decoder<R>,
 ) -> Result<R, CallError> {
-    let result = reply.and_then(|reply| {
+    let result = reply.map_err(|error| named(method, error)).and_then(|reply| {
         watch.add_response_bytes(reply.body.len());
         decode(&reply.body).map_err(|error| unexpected::<R>(method, "the reply", &reply.body, &error))
     });

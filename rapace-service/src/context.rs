@@ -3,7 +3,7 @@
 mod streams;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rapace_session::{AsCaller, Caller, IncomingCall, Metadata, Status};
@@ -26,6 +26,8 @@ pub struct Context {
     /// What streams carry, if somebody wants to know.
     items: Option<Arc<ItemBytes>>,
     trace: Option<TraceContext>,
+    /// Says in what an item of the caller could not be read: whatever the handler makes of it, the call fails with that.
+    unreadable_item: OnceLock<Arc<OnceLock<Status>>>,
 }
 
 impl Context {
@@ -37,7 +39,7 @@ impl Context {
         trace: Option<TraceContext>,
     ) -> Self {
         let items = counts.then(Arc::default);
-        Self { call, method, guard, items, trace }
+        Self { call, method, guard, items, trace, unreadable_item: OnceLock::new() }
     }
 
     /// The method that is called.
@@ -118,7 +120,9 @@ impl Context {
     /// Answers.
     #[doc(hidden)]
     pub fn answer(self, answer: Result<Scratch, Status>) {
-        let Self { call, mut guard, items, .. } = self;
+        let Self { call, mut guard, items, unreadable_item, .. } = self;
+        let unreadable = unreadable_item.get().and_then(|item| item.get());
+        let answer = unreadable.map_or(answer, |status| Err(status.clone()));
         if let Some(items) = items {
             items.add_to(&mut guard);
         }

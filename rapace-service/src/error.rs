@@ -1,18 +1,35 @@
 //! How a call of a method that may fail by itself ends badly.
 
+use std::fmt;
+
 use rapace_session::CallError;
-use thiserror::Error;
 
 /// Why a method that returns `Result<T, E>` gave no `T`.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error<E> {
     /// The method says so.
-    #[error(transparent)]
     Service(E),
     /// There is no reply.
-    #[error(transparent)]
-    Call(#[from] CallError),
+    Call(CallError),
 }
+
+impl<E> From<CallError> for Error<E> {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(error) => error.fmt(f),
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+// Of any `E` that can be shown, so that `Result<T, String>` will do.
+impl<E: fmt::Debug + fmt::Display> std::error::Error for Error<E> {}
 
 impl<E> Error<E> {
     /// The method's own error.

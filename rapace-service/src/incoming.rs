@@ -3,11 +3,11 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use rapace_session::{Body, CallError, Items, StreamingCall};
+use rapace_session::{Body, CallError, Items, Status, StreamingCall};
 
 use crate::codec::{Decoder, unexpected, unreadable};
 use crate::items::ItemBytes;
@@ -17,7 +17,8 @@ use crate::watch::Watch;
 
 /// A stream of values from the peer: the caller's in a handler, the callee's at a client.
 ///
-/// It ends after its first error. At a client, dropping it before its end cancels the call.
+/// It ends after its first error. At a client, dropping it before its end cancels the call. In a handler, an item that cannot
+/// be read fails the call, whatever the handler answers.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Incoming<T> {
     method: &'static MethodInfo,
@@ -28,7 +29,7 @@ pub struct Incoming<T> {
 
 enum Source {
     /// Items of the caller, in a handler.
-    Caller(Items, Option<Arc<ItemBytes>>),
+    Caller { items: Items, counts: Option<Arc<ItemBytes>>, unreadable: Arc<OnceLock<Status>> },
     /// Items of the callee, at a client.
     Callee(Box<Callee>),
 }
@@ -47,8 +48,9 @@ impl<T> Incoming<T> {
         method: &'static MethodInfo,
         decode: Decoder<T>,
         counts: Option<Arc<ItemBytes>>,
+        unreadable: Arc<OnceLock<Status>>,
     ) -> Self {
-        Self { method, decode, source: Some(Source::Caller(items, counts)) }
+        Self { method, decode, source: Some(Source::Caller { items, counts, unreadable }) }
     }
 
     pub(crate) fn of_callee(callee: Callee, method: &'static MethodInfo, decode: Decoder<T>) -> Self {
@@ -63,7 +65,7 @@ impl<T> Incoming<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         let next = match source {
-            Source::Caller(items, counts) => {
+            Source::Caller { items, counts, .. } => {
                 let next = ready!(items.poll_next(cx));
                 if let (Some(counts), Some(Ok(body))) = (counts, &next) {
                     counts.add_request(body.len());
@@ -80,8 +82,11 @@ impl<T> Incoming<T> {
     }
 
     fn read(&self, body: &Body) -> Result<T, CallError> {
-        (self.decode)(body).map_err(|error| match self.source {
-            Some(Source::Caller(..)) => CallError::Status(unreadable::<T>(self.method, "an item", body, &error)),
+        (self.decode)(body).map_err(|error| match &self.source {
+            Some(Source::Caller { unreadable: noted, .. }) => {
+                let status = unreadable::<T>(self.method, "an item", body, &error);
+                CallError::Status(noted.get_or_init(|| status).clone())
+            }
             _ => unexpected::<T>(self.method, "an item", body, &error),
         })
     }

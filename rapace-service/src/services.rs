@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rapace_registry::{BuildError, Registry, ServiceBuilder};
-use rapace_session::{Handler, IncomingCall};
+use rapace_session::{Code, Handler, IncomingCall, Status};
 
 use crate::call::Call;
 use crate::intercept::{Interceptor, Interceptors};
@@ -99,6 +99,10 @@ impl Services {
 }
 
 impl Handler for Services {
+    fn registry(&self) -> Result<Registry, Status> {
+        Self::registry(self).map_err(|error| Status::new(Code::InvalidArgument, error.to_string()))
+    }
+
     fn handle(&self, call: IncomingCall) {
         match self.find(call.method()) {
             Some(served) => (served.serve)(Call::new(call, self.interceptors.clone())),

@@ -73,11 +73,14 @@ impl Body {
         payload.unwrap_or_else(|payload| Self::take(payload, link))
     }
 
-    /// Reads a payload in place, if that is allowed and pays, and leaves the peer enough slots.
+    /// Reads a payload in place, if that is allowed and pays, and leaves the peer enough slots where it needs them.
     fn in_place(payload: Payload, link: &mut Link) -> Result<Self, Payload> {
         let Payload::Slots(run) = payload else { return Err(payload) };
-        let few = link.geometry().slot_count() / 4;
-        if (run.payload_bytes as usize) < IN_PLACE_BYTES_MIN || link.held_slots() > few {
+        let count = link.geometry().slot_count();
+        // Whatever is kept, the peer has its reserve (SPEC S3) and one half in one piece, which is what a message in
+        // pieces asks for.
+        let lies_well = run.slot >= (count / 8).max(1) && run.slot + run.slots <= count / 2;
+        if (run.payload_bytes as usize) < IN_PLACE_BYTES_MIN || !lies_well || link.held_slots() > count / 4 {
             return Err(payload);
         }
         let view = link.view_payload(payload)?;

@@ -205,7 +205,9 @@ impl CallTable {
         kept: &mut usize,
         spent: &mut Vec<Waker>,
     ) -> Option<ChannelId> {
-        self.wait(key)?;
+        if matches!(self.wait(key)?, Wait::Free) {
+            return None;
+        }
         match self.free_ticket(key.ticket, kept, spent) {
             Wait::Free => None,
             Wait::Waiting(index, waker) => {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rapace_core::slots::Class;
 
+use rapace_registry::Registry;
+
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::calls::Reply;
@@ -17,7 +19,7 @@ use crate::flow::Streams;
 use crate::in_place::Place;
 use crate::machine::StreamKey;
 use crate::metadata::Metadata;
-use crate::served::Arrived;
+use crate::served::{Arrived, ServedKey, Standing};
 use crate::session::CallOptions;
 use crate::shared::{Shared, panic_guard};
 use crate::state::State;
@@ -34,6 +36,16 @@ use crate::streaming::{self, Items};
 pub trait Handler: Send + Sync + 'static {
     /// Takes a call of the peer.
     fn handle(&self, call: IncomingCall);
+
+    /// What it serves, and what it expects of the peer: told to the peer where the session's configuration has no
+    /// registry. One without services tells nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be described; there is no session then.
+    fn registry(&self) -> Result<Registry, Status> {
+        Ok(Registry::default())
+    }
 }
 
 impl<F: Fn(IncomingCall) + Send + Sync + 'static> Handler for F {
@@ -214,16 +226,23 @@ impl IncomingCall {
 
     /// Runs a future for this call. It is polled at once, in place; if it is not ready it moves to the executor, which is
     /// tokio's when an `AsyncSession` attends to this session, and else the threads that wait on it.
+    ///
+    /// When the call is cancelled the future is dropped where it stands, unless it has asked for that itself, by
+    /// [`cancelled`](Self::cancelled) or [`poll_cancelled`](Self::poll_cancelled): then it is polled, and ends as it likes.
     pub fn run_async<F, Fut>(self, make: F)
     where
         F: FnOnce(Self) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let (shared, depth) = (Arc::clone(&self.shared), self.arrived.depth);
-        let mut future = Box::pin(make(self));
+        let (shared, depth, key) = (Arc::clone(&self.shared), self.arrived.depth, self.arrived.key);
+        let mut future: crate::tasks::Future = Box::pin(make(self));
+        #[cfg(feature = "tokio")]
+        let _runtime = shared.runtime().map(::tokio::runtime::Handle::enter);
         // The executor polls again, with a waker of its own.
         if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            shared.spawn(depth, future);
+            let handler =
+                Pending { shared: Arc::clone(&shared), key, future: Some(future), asks: false, answered: false };
+            shared.spawn(depth, Box::pin(handler));
         }
     }
 
@@ -294,9 +313,17 @@ impl IncomingCall {
 impl Drop for IncomingCall {
     fn drop(&mut self) {
         if !self.answered {
-            let message =
-                if std::thread::panicking() { "the handler panicked" } else { "the handler ended without an answer" };
-            self.shared.finish(self.arrived.key, Err(&Status::new(Code::Internal, message)), &Metadata::new());
+            let method = self.arrived.method;
+            let cancelled = self.shared.state().machine.is_cancelled(self.arrived.key);
+            let status = if std::thread::panicking() {
+                let message = format!("the handler of method {method} panicked: the callee's output says why");
+                Status::new(Code::Internal, message)
+            } else if cancelled {
+                Status::new(Code::Cancelled, "the caller cancelled the call")
+            } else {
+                Status::new(Code::Internal, format!("the handler of method {method} ended without an answer"))
+            };
+            self.shared.finish(self.arrived.key, Err(&status), &Metadata::new());
         }
     }
 }
@@ -309,6 +336,44 @@ impl fmt::Debug for IncomingCall {
             .field("depth", &self.arrived.depth)
             .field("bytes", &self.arrived.body.len())
             .finish()
+    }
+}
+
+/// A handler that is not ready, until it is, or nobody wants it any more.
+struct Pending {
+    shared: Arc<Shared>,
+    key: ServedKey,
+    future: Option<crate::tasks::Future>,
+    /// It wants to hear of a cancel itself.
+    asks: bool,
+    /// Its call has been answered: it goes on for reasons of its own.
+    answered: bool,
+}
+
+impl Future for Pending {
+    type Output = ();
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.answered {
+            let shared = Arc::clone(&self.shared);
+            let mut state = shared.state();
+            let (standing, ended) = (state.machine.stands(self.key, cx.waker()), state.machine.end().is_some());
+            shared.leave(state);
+            match standing {
+                Standing::Wanted { asks } => self.asks = asks,
+                Standing::Gone if !ended => self.answered = true,
+                Standing::Gone if self.asks => {}
+                Standing::Gone | Standing::Unwanted => {
+                    // With it goes the call, which is answered by that.
+                    self.future = None;
+                    return Poll::Ready(());
+                }
+            }
+        }
+        match &mut self.future {
+            Some(future) => future.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
     }
 }
 

@@ -209,6 +209,10 @@ impl<R: Role> Handshake<R> {
     ///
     /// A refusal by either side, with the reason; the peer's death or silence; a broken rule.
     pub fn finish(mut self, handler: impl Handler) -> Result<Session<R>, HandshakeError> {
+        if self.config.registry.services().is_empty() {
+            self.config.registry = handler.registry().map_err(HandshakeError::OwnHello)?;
+            self.hello = own_hello::<R>(&self.config)?;
+        }
         let mut greeting = Greeting::default();
         greeting.outbox.push(
             Ticket::Control,

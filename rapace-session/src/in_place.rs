@@ -46,7 +46,7 @@ impl Drop for Place<'_> {
             let mut state = self.shared.state();
             state.link.return_loan(loan);
             // What was taken for the loan may be what others wait for.
-            state.tell_of_room();
+            state.room_was_made();
             self.shared.leave(state);
         }
     }

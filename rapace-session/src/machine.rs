@@ -164,18 +164,21 @@ impl Machine {
             return Err(Unsent::Full);
         }
         let (key, header) = self.enter(request, &prefix, depth).ok_or(Unsent::Full)?;
-        if in_pieces {
-            let bytes = [prefix.bytes(), request.body].concat();
-            self.outbox.push(Ticket::Request(key), Class::Request, header, bytes);
-            if let Err(fault) = self.flush_outbox(link) {
-                self.fault(fault.into());
+        if !in_pieces {
+            let fits = self.outbox.is_empty() || self.outbox.bytes() + total <= self.limits.outbound_bytes_max;
+            match link.try_send(Class::Request, &header, &[prefix.bytes(), request.body]) {
+                Ok(()) => return Ok(key),
+                // The peer may keep slots for as long as it reads in place: what has no run as a whole goes in pieces.
+                Err(SendRefusal::SlotsExhausted) if total > link.chunk_bytes(Class::Request) && fits => {}
+                Err(refusal) => return Err(self.unsent(key, refusal, link)),
             }
-            return Ok(key);
         }
-        match link.try_send(Class::Request, &header, &[prefix.bytes(), request.body]) {
-            Ok(()) => Ok(key),
-            Err(refusal) => Err(self.unsent(key, refusal, link)),
+        let bytes = [prefix.bytes(), request.body].concat();
+        self.outbox.push(Ticket::Request(key), Class::Request, header, bytes);
+        if let Err(fault) = self.flush_outbox(link) {
+            self.fault(fault.into());
         }
+        Ok(key)
     }
 
     /// Sends a request whose body of so many bytes lies behind room for its prefix in a loan. One that is not sent stays in

@@ -49,6 +49,8 @@ struct Served {
     cancelled: bool,
     /// Who is to be woken when it is cancelled, by the number that it has among them.
     wakers: Vec<(u64, Waker)>,
+    /// Whether its handler wants to hear of a cancel itself.
+    asks: bool,
     /// Its items, if it streams any.
     flows: Option<Box<Flows>>,
     /// Bytes that are kept for it.
@@ -65,6 +67,20 @@ enum Stage {
     Running,
     /// Its final message is on its way out.
     Ending,
+}
+
+/// The place of the executor among those who hear of a cancel.
+const EXECUTOR: u64 = u64::MAX;
+
+/// What is to become of a handler that is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It goes on. One that asks whether it is cancelled decides itself when to end.
+    Wanted { asks: bool },
+    /// Its call is cancelled, and it does not ask.
+    Unwanted,
+    /// Its call has been answered, or the session has ended.
+    Gone,
 }
 
 /// What a frame of a request, or a cancel, did.
@@ -192,6 +208,7 @@ impl ServedTable {
             stage: if arrived { Stage::Waiting } else { Stage::Arriving(None) },
             cancelled: false,
             wakers: Vec::new(),
+            asks: false,
             flows: flows(header, window),
             bytes: 0,
         });
@@ -428,13 +445,27 @@ impl ServedTable {
         waker: &Waker,
         spent: &mut Vec<Waker>,
     ) -> bool {
-        let Some(served) = self.get_mut(key).filter(|served| !served.cancelled) else { return true };
+        let Some(served) = self.get_mut(key) else { return true };
+        served.asks |= number != EXECUTOR;
+        if served.cancelled {
+            return true;
+        }
         match served.wakers.iter_mut().find(|(taken, _)| *taken == number) {
             Some((_, old)) if old.will_wake(waker) => {}
             Some((_, old)) => spent.push(std::mem::replace(old, waker.clone())),
             None => served.wakers.push((number, waker.clone())),
         }
         false
+    }
+
+    /// What the executor is to do with the handler of a call; it is woken when that changes.
+    pub(crate) fn stands(&mut self, key: ServedKey, waker: &Waker, spent: &mut Vec<Waker>) -> Standing {
+        let over = self.set_cancel_waker(key, EXECUTOR, waker, spent);
+        match self.get(key) {
+            None => Standing::Gone,
+            Some(served) if over && !served.asks => Standing::Unwanted,
+            Some(served) => Standing::Wanted { asks: served.asks },
+        }
     }
 
     /// Somebody does not want to hear of it any more.

@@ -57,6 +57,9 @@ pub(crate) struct Shared {
     pidfd: Option<OwnedFd>,
     /// Wakes who leads, from within this process.
     alarm: Alarm,
+    /// Whose executor polls handlers that are not ready, instead of the threads that wait here.
+    #[cfg(feature = "tokio")]
+    runtime: std::sync::OnceLock<::tokio::runtime::Handle>,
     handler: Box<dyn Handler>,
     timeouts: Timeouts,
     peer: Arc<PeerInfo>,
@@ -108,6 +111,8 @@ impl Shared {
             socket,
             view,
             alarm: Alarm::new()?,
+            #[cfg(feature = "tokio")]
+            runtime: std::sync::OnceLock::new(),
             // Without a second descriptor the socket's end has to do.
             pidfd: process.as_ref().and_then(|process| process.as_fd().try_clone_to_owned().ok()),
             process: process.map(Mutex::new),
@@ -145,6 +150,17 @@ impl Shared {
     }
 
     #[cfg(feature = "tokio")]
+    pub(crate) fn runtime(&self) -> Option<&::tokio::runtime::Handle> {
+        self.runtime.get()
+    }
+
+    /// From now on this runtime polls handlers that are not ready. The first one stays.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn set_runtime(&self, runtime: ::tokio::runtime::Handle) {
+        let _ = self.runtime.set(runtime);
+    }
+
+    #[cfg(feature = "tokio")]
     pub(crate) fn handler(&self) -> &dyn Handler {
         &*self.handler
     }
@@ -163,12 +179,14 @@ impl Shared {
         let settled = state.settle();
         drop(state);
         let Some(Settled { wakes, spent, unwanted, alarm }) = settled else { return };
-        drop(spent);
         wakes.into_iter().for_each(std::task::Waker::wake);
         if alarm {
             self.alarm.raise();
         }
-        // What they own may come back to this session.
+        // What they own may come back to this session, and may panic.
+        if !spent.is_empty() {
+            panic_guard(|| drop(spent));
+        }
         unwanted.into_iter().for_each(drop_future);
     }
 
@@ -437,17 +455,15 @@ impl Shared {
 
     /// Hands a handler that is not ready to the executor: tokio's, or the threads that wait on this session.
     pub(crate) fn spawn(self: &Arc<Self>, depth: u8, future: Future) {
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = self.runtime() {
+            runtime.spawn(Nested { depth, future });
+            return;
+        }
         let mut state = self.state();
         if state.machine.end().is_some() {
             self.leave(state);
             return drop_future(future);
-        }
-        #[cfg(feature = "tokio")]
-        if let Some(runtime) = &state.runtime {
-            let runtime = runtime.clone();
-            self.leave(state);
-            runtime.spawn(Nested { depth, future });
-            return;
         }
         state.tasks.add(self, depth, future);
         state.share_work();

@@ -48,9 +48,6 @@ pub(crate) struct State {
     soonest: Option<Instant>,
     /// The time at which the attendant will look at deadlines.
     pub(crate) attendant_looks: Option<Instant>,
-    /// Whose executor polls handlers that are not ready, instead of the threads that wait here.
-    #[cfg(feature = "tokio")]
-    pub(crate) runtime: Option<::tokio::runtime::Handle>,
     /// The leader sleeps, and waits for room of which this side may hear otherwise.
     pub(crate) leader_wants_room: bool,
     /// Whoever leads is to look again.
@@ -107,8 +104,6 @@ impl State {
             task_is_due: false,
             soonest: None,
             attendant_looks: None,
-            #[cfg(feature = "tokio")]
-            runtime: None,
             leader_wants_room: false,
             alarm_due: false,
         }
@@ -198,8 +193,17 @@ impl State {
         news.unwrap_or(true)
     }
 
+    /// This side has made room itself: what waits for it goes out, and whoever waits tries again.
+    pub(crate) fn room_was_made(&mut self) {
+        if let Err(fault) = self.machine.flush_outbox(&mut self.link) {
+            self.fault(fault);
+        }
+        self.tell_of_room();
+        self.flush();
+    }
+
     /// Whoever waits for room is to try again.
-    pub(crate) fn tell_of_room(&mut self) {
+    fn tell_of_room(&mut self) {
         self.waiters.wake_for_room(self.machine.wakes());
         self.machine.wake_streams_for_room();
         self.alarm_due |= self.leader_wants_room;

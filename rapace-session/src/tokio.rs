@@ -76,7 +76,7 @@ impl<R: Role> AsyncSession<R> {
         let shared = Arc::clone(session.shared());
         let socket = watch(shared.socket().as_fd().try_clone_to_owned()?)?;
         let process = shared.pidfd().map(|fd| fd.try_clone_to_owned().and_then(watch)).transpose()?;
-        shared.state().runtime = Some(Handle::current());
+        shared.set_runtime(Handle::current());
         ::tokio::spawn(Attendant { shared, socket, process }.attend());
         Ok(Self { session })
     }

@@ -228,10 +228,19 @@ fn a_task_that_never_waits_does_not_keep_a_call_waiting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_session_is_a_cancel_for_handlers_in_tasks() {
     use rapace_session::tokio::AsyncSession;
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+    /// Says so when a handler is over, whether it has ended or was dropped.
+    struct Over(UnboundedSender<&'static str>);
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.send("over").unwrap();
+        }
+    }
+    let (tell, mut told) = unbounded_channel();
     let (host, plugin) = pair(WaitStrategy::Adaptive, NoService, move |call: IncomingCall| {
         let tell = tell.clone();
         call.run_async(|call| async move {
+            let _over = Over(tell.clone());
             let mut items = call.items();
             // Each of them is woken for something else.
             let reads = async { assert!(poll_fn(|cx| items.poll_next(cx)).await.unwrap().is_err()) };
@@ -242,7 +251,6 @@ async fn the_end_of_a_session_is_a_cancel_for_handlers_in_tasks() {
                 tell.send("begun").unwrap();
                 poll_fn(|cx| call.poll_cancelled(cx)).await;
             }
-            tell.send("over").unwrap();
         });
     });
     let plugin = AsyncSession::new(plugin).unwrap();

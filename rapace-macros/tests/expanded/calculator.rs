@@ -534,34 +534,36 @@ const _: () = ::rapace::__private::assert_not_named(
 );
 /// Serves `demo.Calculator` with an implementation of [`Calculator`].
 #[allow(dead_code)]
-pub struct CalculatorServer<S> {
-    implementation: ::std::sync::Arc<S>,
+pub struct CalculatorServer<Implementation> {
+    implementation: ::std::sync::Arc<Implementation>,
 }
 #[allow(dead_code)]
-impl<S: Calculator> CalculatorServer<S> {
+impl<Implementation: Calculator> CalculatorServer<Implementation> {
     /// Serves with this implementation.
     #[must_use]
-    pub fn new(implementation: S) -> Self {
+    pub fn new(implementation: Implementation) -> Self {
         Self::from_arc(::std::sync::Arc::new(implementation))
     }
     /// Serves with an implementation that others have, too.
     #[must_use]
-    pub fn from_arc(implementation: ::std::sync::Arc<S>) -> Self {
+    pub fn from_arc(implementation: ::std::sync::Arc<Implementation>) -> Self {
         Self { implementation }
     }
 }
-impl<S> ::core::fmt::Debug for CalculatorServer<S> {
+impl<Implementation> ::core::fmt::Debug for CalculatorServer<Implementation> {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         f.debug_struct("CalculatorServer").finish_non_exhaustive()
     }
 }
-impl<S: Calculator> ::rapace::__private::Described for CalculatorServer<S> {
+impl<Implementation: Calculator> ::rapace::__private::Described
+for CalculatorServer<Implementation> {
     const METHODS: &'static [::rapace::__private::MethodInfo] = <CalculatorClient as ::rapace::__private::Described>::METHODS;
     fn describe() -> ::rapace::__private::ServiceBuilder {
         <CalculatorClient as ::rapace::__private::Described>::describe()
     }
 }
-impl<S: Calculator> ::rapace::__private::Service for CalculatorServer<S> {
+impl<Implementation: Calculator> ::rapace::__private::Service
+for CalculatorServer<Implementation> {
     #[allow(deprecated)]
     fn serve(&self, call: ::rapace::__private::Call) {
         match call.method() {
@@ -572,7 +574,11 @@ impl<S: Calculator> ::rapace::__private::Service for CalculatorServer<S> {
                     move |context| async move {
                         let answer = match context.arguments::<(i64, i64)>() {
                             ::core::result::Result::Ok((a, b)) => {
-                                let result = <S as Calculator>::add(&implementation, a, b)
+                                let result = <Implementation as Calculator>::add(
+                                        &implementation,
+                                        a,
+                                        b,
+                                    )
                                     .await;
                                 context.encoded(::rapace::__private::encode(&result))
                             }
@@ -591,7 +597,7 @@ impl<S: Calculator> ::rapace::__private::Service for CalculatorServer<S> {
                     move |context| async move {
                         let answer = match context.arguments::<(&str, &[u8])>() {
                             ::core::result::Result::Ok((key, hint)) => {
-                                let result = <S as Calculator>::get(
+                                let result = <Implementation as Calculator>::get(
                                         &implementation,
                                         &context,
                                         key,
@@ -624,7 +630,7 @@ impl<S: Calculator> ::rapace::__private::Service for CalculatorServer<S> {
                     move |context| async move {
                         let answer = match context.arguments::<f64>() {
                             ::core::result::Result::Ok(scale) => {
-                                let result = <S as Calculator>::sum(
+                                let result = <Implementation as Calculator>::sum(
                                         &implementation,
                                         scale,
                                         context.incoming(::rapace::__private::decode_owned::<f64>),
@@ -649,7 +655,7 @@ impl<S: Calculator> ::rapace::__private::Service for CalculatorServer<S> {
                             ::core::result::Result::Ok(to) => {
                                 context
                                     .send(
-                                        <S as Calculator>::count(&implementation, to),
+                                        <Implementation as Calculator>::count(&implementation, to),
                                         ::rapace::__private::encode::<u64>,
                                     )
                                     .await
@@ -671,7 +677,7 @@ impl<S: Calculator> ::rapace::__private::Service for CalculatorServer<S> {
                             ::core::result::Result::Ok(()) => {
                                 context
                                     .send(
-                                        <S as Calculator>::echo(
+                                        <Implementation as Calculator>::echo(
                                                 &implementation,
                                                 context
                                                     .incoming(::rapace::__private::decode_owned::<String>),

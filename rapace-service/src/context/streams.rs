@@ -45,7 +45,8 @@ impl Context {
     /// The caller's stream.
     #[doc(hidden)]
     pub fn incoming<T>(&self, decode: Decoder<T>) -> Incoming<T> {
-        Incoming::of_caller(self.call.items(), self.method, decode, self.items.as_ref().map(Arc::clone))
+        let unreadable = Arc::clone(self.unreadable_item.get_or_init(Arc::default));
+        Incoming::of_caller(self.call.items(), self.method, decode, self.items.as_ref().map(Arc::clone), unreadable)
     }
 
     /// Sends a stream to the caller.
@@ -75,10 +76,8 @@ impl Context {
                         Err(error) => return Poll::Ready(Err(unsendable(self.method, "an item", &error))),
                     },
                     Poll::Ready(None) => return Poll::Ready(Ok(Scratch::empty())),
-                    Poll::Pending => {
-                        let gone = || Status::new(Code::Cancelled, "nobody takes the items any more");
-                        return self.call.poll_cancelled(cx).map(|()| Err(gone()));
-                    }
+                    // Once nobody takes the items any more, the executor drops all this.
+                    Poll::Pending => return Poll::Pending,
                 }
             }
             cx.waker().wake_by_ref();

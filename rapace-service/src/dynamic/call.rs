@@ -54,7 +54,8 @@ impl DynamicCall {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Ends the items of the caller's and waits for the reply: the result, or null of a method whose results are a stream.
+    /// Ends the items of the caller's and waits for the reply: the result, or null of a method whose results are a stream,
+    /// of which the rest is passed over.
     ///
     /// # Errors
     ///
@@ -62,6 +63,8 @@ impl DynamicCall {
     pub async fn reply(mut self) -> Result<Value, DynamicError> {
         let Some(call) = self.call.take() else { return Err(self.ended()) };
         call.finish();
+        // Items that nobody takes would hold up the callee.
+        while poll_fn(|cx| call.poll_item(cx)).await.is_some() {}
         let reply = poll_fn(|cx| call.poll_reply(cx)).await?;
         if self.prepared.streams_results { Ok(Value::Null) } else { self.prepared.result(&reply.body) }
     }

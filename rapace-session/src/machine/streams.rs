@@ -16,7 +16,7 @@ use crate::flow::{CREDIT_MAX, Outflow, Taken};
 use crate::hello::Features;
 use crate::message::Room;
 use crate::outbox::Ticket;
-use crate::served::ServedKey;
+use crate::served::{ServedKey, Standing};
 use crate::status::{Code, Status};
 use rapace_core::descriptor::Verb;
 
@@ -192,7 +192,7 @@ impl Machine {
         let header = FrameHeader { channel, method, kind: Kind::Item, flags: Flags::NONE, depth: 0, credit: 0 };
         let waiting = !self.outbox.is_empty();
         if !self.outbox.holds(channel) {
-            let in_pieces = item.len() > link.frame_bytes_max(Class::Item);
+            let mut in_pieces = item.len() > link.frame_bytes_max(Class::Item);
             if !in_pieces {
                 match link.try_send(Class::Item, &header, &[item]) {
                     Ok(()) => {
@@ -204,9 +204,12 @@ impl Machine {
                         self.fault(fault.into());
                         return Sent::Failed(self.gone());
                     }
+                    // See `open`.
+                    Err(SendRefusal::SlotsExhausted) => in_pieces = item.len() > link.chunk_bytes(Class::Item),
                     Err(_) => {}
                 }
-            } else if !waiting || self.outbox.bytes() + item.len() <= outbound_bytes_max {
+            }
+            if in_pieces && (!waiting || self.outbox.bytes() + item.len() <= outbound_bytes_max) {
                 self.items_sent += 1;
                 outflow.spend(item.len(), self.items_sent);
                 self.outbox.push(Ticket::Item, Class::Item, header, item.to_vec());
@@ -264,6 +267,11 @@ impl Machine {
     /// ended.
     pub(crate) fn set_cancel_waker(&mut self, key: ServedKey, number: u64, waker: &Waker) -> bool {
         self.served.set_cancel_waker(key, number, waker, &mut self.spent)
+    }
+
+    /// What the executor is to do with the handler of a call of the peer; it is woken when that changes.
+    pub(crate) fn stands(&mut self, key: ServedKey, waker: &Waker) -> Standing {
+        self.served.stands(key, waker, &mut self.spent)
     }
 
     /// Somebody does not want to hear of a cancel any more.
