@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rapace_session::{AsCaller, Caller, IncomingCall, Metadata, Status};
+use rapace_session::{AsCaller, Caller, Code, IncomingCall, Metadata, Status};
 use serde::Deserialize;
 
 use crate::codec::{EncodeError, decode, unreadable, unsendable};
@@ -123,6 +123,15 @@ impl Context {
         let Self { call, mut guard, items, unreadable_item, .. } = self;
         let unreadable = unreadable_item.get().and_then(|item| item.get());
         let answer = unreadable.map_or(answer, |status| Err(status.clone()));
+        let bound = call.reply_bytes_max();
+        // Here rather than in the session, so that interceptors hear of it.
+        let answer = answer.and_then(|reply| match reply.len() {
+            found if found > bound => {
+                let message = format!("reply has {found} bytes, but the caller takes {bound}");
+                Err(Status::new(Code::ResourceExhausted, message))
+            }
+            _ => Ok(reply),
+        });
         if let Some(items) = items {
             items.add_to(&mut guard);
         }

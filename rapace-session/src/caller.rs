@@ -349,7 +349,7 @@ impl Opening<'_> {
                 Err(Unsent::Full) => {
                     self.unregister(&mut state);
                     if self.patience.left().is_some_and(|left| left.is_zero()) {
-                        break Poll::Ready(Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
+                        break Poll::Ready(Err(CallError::NoRoom { waited: self.patience.time() }));
                     }
                     self.register(&mut state, cx);
                     if !state.widen_sleep() {

@@ -50,6 +50,13 @@ pub enum CallError {
         /// The time that the caller gave.
         waited: Duration,
     },
+    /// The time that the caller gave was over before there was room for the request: in the ring, in the slots, or among the
+    /// calls that the peer takes at once. It has not been sent.
+    #[error("no room for the request within {waited:?}, so it was not sent")]
+    NoRoom {
+        /// The time that the caller gave.
+        waited: Duration,
+    },
     /// The session ended first. The call may have been run.
     #[error("{end}")]
     SessionEnded {
@@ -96,7 +103,7 @@ impl CallError {
     pub fn code(&self) -> Code {
         match self {
             Self::Status(status) => status.code,
-            Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
+            Self::DeadlineExceeded { .. } | Self::NoRoom { .. } => Code::DeadlineExceeded,
             Self::SessionEnded { .. } | Self::Refused { .. } => Code::Unavailable,
             Self::Incompatible { .. } => Code::FailedPrecondition,
             Self::TooLarge { .. } | Self::TooDeep { .. } | Self::WouldBlock => Code::ResourceExhausted,
@@ -108,6 +115,7 @@ impl CallError {
         match self {
             Self::Status(_) | Self::DeadlineExceeded { .. } | Self::SessionEnded { .. } => true,
             Self::Refused { .. }
+            | Self::NoRoom { .. }
             | Self::Incompatible { .. }
             | Self::TooLarge { .. }
             | Self::TooDeep { .. }

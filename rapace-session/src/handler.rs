@@ -205,6 +205,11 @@ impl IncomingCall {
         sent
     }
 
+    /// The largest reply that the caller takes, in bytes.
+    pub fn reply_bytes_max(&self) -> usize {
+        self.shared.peer().message_bytes_max
+    }
+
     /// The name of the calling peer.
     pub fn peer(&self) -> &str {
         &self.shared.peer().name

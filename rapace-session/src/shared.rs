@@ -304,7 +304,7 @@ impl Shared {
         match opened {
             Some(Ok(key)) => Ok((self.state(), key)),
             Some(Err(Unsent::Failed(error))) => Err(error),
-            Some(Err(Unsent::Full)) | None => Err(CallError::DeadlineExceeded { waited: patience.time() }),
+            Some(Err(Unsent::Full)) | None => Err(CallError::NoRoom { waited: patience.time() }),
         }
     }
 

@@ -20,7 +20,7 @@ use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, Side};
 use rapace_registry::Registry;
 use rapace_session::{
-    Config, Features, Handler, Handshake, HandshakeError, Hello, IncomingCall, Limits, PeerA, PeerB, Router,
+    Code, Config, Features, Handler, Handshake, HandshakeError, Hello, IncomingCall, Limits, PeerA, PeerB, Router,
     SessionEnd, Status,
 };
 use serde_json::{Value, json};
@@ -211,7 +211,12 @@ fn sessions_go_as_the_vectors_say() {
             puppet.ring();
         }
         for answer in vector.get("answers").and_then(Value::as_array).into_iter().flatten() {
-            assert_eq!(puppet.next(), *answer, "{name}");
+            let mut found = puppet.next();
+            if found != *answer && found["code"] == Code::Cancelled.raw() {
+                // A cancel may be there before the handler has begun, and is answered then (SPEC C7).
+                found = puppet.next();
+            }
+            assert_eq!(found, *answer, "{name}");
         }
         let keeps_open = ["rule", "closed", "refused"].iter().all(|key| vector.get(key).is_none());
         if keeps_open {

@@ -87,7 +87,7 @@ fn a_caller_without_room_meets_its_deadline() {
     let deadline = Duration::from_millis(100);
     let start = Instant::now();
     let error = plugin.start(method::ECHO, b"", &CallOptions::new().deadline(deadline)).unwrap_err();
-    assert_eq!(error, CallError::DeadlineExceeded { waited: deadline });
+    assert_eq!(error, CallError::NoRoom { waited: deadline });
     assert!(start.elapsed() >= deadline);
     plugin.signal(SIGCONT);
     check_all(calls);
@@ -147,7 +147,7 @@ fn a_full_table_of_calls_blocks_until_one_ends() {
     assert_eq!(full, CallError::WouldBlock);
     let options = CallOptions::new().deadline(Duration::from_millis(100));
     let error = plugin.call(method::ECHO, b"", &options).unwrap_err();
-    assert_eq!(error, CallError::DeadlineExceeded { waited: Duration::from_millis(100) });
+    assert_eq!(error, CallError::NoRoom { waited: Duration::from_millis(100) });
     drop(second);
     // Cancelled, but with its handler: its channel is not free before the handler has answered.
     let full = plugin.try_start(method::ECHO, b"", &CallOptions::new()).unwrap_err();
