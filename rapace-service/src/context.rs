@@ -19,6 +19,9 @@ use crate::trace::TraceContext;
 pub(crate) use streams::check_streams;
 
 /// The call that a handler serves. A method that takes `ctx: &Context` is given it.
+///
+/// A handler whose call is cancelled while it waits is dropped where it stands. One that has asked, by
+/// [`is_cancelled`](Self::is_cancelled) or [`cancelled`](Self::cancelled), goes on, and ends as it likes.
 pub struct Context {
     call: IncomingCall,
     method: &'static MethodInfo,

@@ -151,8 +151,8 @@ impl IncomingCall {
 
     /// Whether nobody waits for the answer any more: the caller has cancelled, its time is over, or the session has ended.
     pub fn is_cancelled(&self) -> bool {
-        self.time_left().is_some_and(|left| left.is_zero())
-            || self.shared.state().machine.is_cancelled(self.arrived.key)
+        let cancelled = self.shared.state().machine.ask_whether_cancelled(self.arrived.key);
+        cancelled || self.time_left().is_some_and(|left| left.is_zero())
     }
 
     /// Ready when nobody waits for the answer any more, because the caller has cancelled, as it does when its time is over,
@@ -233,7 +233,8 @@ impl IncomingCall {
     /// tokio's when an `AsyncSession` attends to this session, and else the threads that wait on it.
     ///
     /// When the call is cancelled the future is dropped where it stands, unless it has asked for that itself, by
-    /// [`cancelled`](Self::cancelled) or [`poll_cancelled`](Self::poll_cancelled): then it is polled, and ends as it likes.
+    /// [`is_cancelled`](Self::is_cancelled), [`cancelled`](Self::cancelled) or [`poll_cancelled`](Self::poll_cancelled):
+    /// then it is polled, and ends as it likes.
     pub fn run_async<F, Fut>(self, make: F)
     where
         F: FnOnce(Self) -> Fut,

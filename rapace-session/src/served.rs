@@ -458,6 +458,14 @@ impl ServedTable {
         false
     }
 
+    /// Whether the caller has cancelled a call, for its handler.
+    pub(crate) fn ask_whether_cancelled(&mut self, key: ServedKey) -> bool {
+        self.get_mut(key).is_none_or(|served| {
+            served.asks = true;
+            served.cancelled
+        })
+    }
+
     /// What the executor is to do with the handler of a call; it is woken when that changes.
     pub(crate) fn stands(&mut self, key: ServedKey, waker: &Waker, spent: &mut Vec<Waker>) -> Standing {
         let over = self.set_cancel_waker(key, EXECUTOR, waker, spent);

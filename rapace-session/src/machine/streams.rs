@@ -269,6 +269,11 @@ impl Machine {
         self.served.set_cancel_waker(key, number, waker, &mut self.spent)
     }
 
+    /// Whether the caller has cancelled a call, for its handler, which decides itself what follows.
+    pub(crate) fn ask_whether_cancelled(&mut self, key: ServedKey) -> bool {
+        self.served.ask_whether_cancelled(key)
+    }
+
     /// What the executor is to do with the handler of a call of the peer; it is woken when that changes.
     pub(crate) fn stands(&mut self, key: ServedKey, waker: &Waker) -> Standing {
         self.served.stands(key, waker, &mut self.spent)
