@@ -7,8 +7,8 @@ use std::ops::Deref;
 /// Buffers that a thread keeps: one for each call in a chain of nested ones, as deep as that commonly is.
 const KEPT_MAX: usize = 8;
 
-/// Largest buffer that is kept. Beyond that an allocation is little beside the copying.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all buffers that a thread keeps. A large one that is allocated anew costs more in page faults than the copying.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 thread_local!(static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) });
 
@@ -41,13 +41,14 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let mut buffer = std::mem::take(&mut self.0);
-        if !(1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) {
+        if buffer.capacity() == 0 {
             return;
         }
         buffer.clear();
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
-            if kept.len() < KEPT_MAX {
+            let bytes: usize = kept.iter().map(Vec::capacity).sum();
+            if kept.len() < KEPT_MAX && bytes + buffer.capacity() <= KEPT_BYTES_MAX {
                 kept.push(buffer);
             }
         });
@@ -84,15 +85,21 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_large_buffer_nor_too_many_are_kept() {
-        let mut large = Scratch::take();
-        large.extend(&vec![0; KEPT_BYTES_MAX + 1]);
+    fn what_is_kept_is_bounded_in_number_and_in_bytes() {
+        let kept = || KEPT.with_borrow(|kept| (kept.len(), kept.iter().map(Vec::capacity).sum::<usize>()));
+        let filled = |bytes: usize| {
+            let mut scratch = Scratch::take();
+            scratch.extend(&vec![0; bytes]);
+            scratch
+        };
+        drop(filled(KEPT_BYTES_MAX + 1));
+        assert_eq!(kept(), (0, 0));
+        // Two of which one fits.
+        let large = [filled(KEPT_BYTES_MAX / 2 + 1), filled(KEPT_BYTES_MAX / 2 + 1)];
         drop(large);
-        let mut many: Vec<Scratch> = (0..2 * KEPT_MAX).map(|_| Scratch::take()).collect();
-        many.iter_mut().for_each(|scratch| scratch.push(0));
+        assert!(kept().0 == 1 && kept().1 <= KEPT_BYTES_MAX);
+        let many: Vec<Scratch> = (0..2 * KEPT_MAX).map(|_| filled(1)).collect();
         drop(many);
-        let kept = KEPT.with_borrow(|kept| (kept.len(), kept.iter().map(Vec::capacity).max()));
-        assert_eq!(kept.0, KEPT_MAX);
-        assert!(kept.1.is_some_and(|largest| largest <= KEPT_BYTES_MAX));
+        assert!(kept().0 == KEPT_MAX && kept().1 <= KEPT_BYTES_MAX, "{:?}", kept());
     }
 }
