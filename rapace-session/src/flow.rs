@@ -259,11 +259,13 @@ pub(crate) struct Outflow {
     pub(crate) wants_room: bool,
     /// Tells who has sent last.
     pub(crate) last_sent: u64,
+    /// Items that were sent since others had a turn.
+    pub(crate) burst: u32,
 }
 
 impl Outflow {
     pub(crate) fn new(credit: u32) -> Self {
-        Self { credit: credit.into(), ended: false, waker: None, wants_room: false, last_sent: 0 }
+        Self { credit: credit.into(), ended: false, waker: None, wants_room: false, last_sent: 0, burst: 0 }
     }
 
     /// Whether an item may be begun.
@@ -283,6 +285,7 @@ impl Outflow {
     /// An item of so many bytes was sent, or will be: that of this number on this session.
     pub(crate) fn spend(&mut self, bytes: usize, serial: u64) {
         self.last_sent = serial;
+        self.burst += 1;
         self.credit = self.credit.saturating_sub_unsigned(bytes as u64 + u64::from(ITEM_COST));
     }
 
@@ -304,6 +307,7 @@ impl Outflow {
     pub(crate) fn set_waker(&mut self, waker: &Waker, wants_room: bool, spent: &mut Vec<Waker>) {
         set_waker(&mut self.waker, waker, spent);
         self.wants_room = wants_room;
+        self.burst = 0;
     }
 
     /// There is room.

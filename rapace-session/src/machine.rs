@@ -79,6 +79,8 @@ pub(crate) struct Machine {
     /// Streams that wait for room, to be woken when there is some.
     wait_for_room: Vec<StreamKey>,
     items_sent: u64,
+    /// Items that a stream may send before others have a turn.
+    share: u32,
     cancel_numbers: u64,
     /// Wakers that nobody needs any more, to be dropped behind the lock.
     spent: Vec<Waker>,
@@ -103,6 +105,7 @@ impl Machine {
             wakes: Vec::new(),
             wait_for_room: Vec::new(),
             items_sent: 0,
+            share: u32::MAX,
             cancel_numbers: 0,
             spent: Vec::new(),
         }

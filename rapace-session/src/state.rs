@@ -205,7 +205,7 @@ impl State {
     /// Whoever waits for room is to try again.
     fn tell_of_room(&mut self) {
         self.waiters.wake_for_room(self.machine.wakes());
-        self.machine.wake_streams_for_room();
+        self.machine.wake_streams_for_room(self.link.geometry().ring_capacity());
         self.alarm_due |= self.leader_wants_room;
     }
 

@@ -189,6 +189,12 @@ impl Machine {
             outflow.set_waker(waker, false, &mut self.spent);
             return Sent::Pending;
         }
+        if outflow.burst >= self.share {
+            // Others wait for room, and may be polled behind this one by the same task.
+            outflow.burst = 0;
+            self.wakes.push(waker.clone());
+            return Sent::Pending;
+        }
         let header = FrameHeader { channel, method, kind: Kind::Item, flags: Flags::NONE, depth: 0, credit: 0 };
         let waiting = !self.outbox.is_empty();
         if !self.outbox.holds(channel) {
@@ -253,8 +259,13 @@ impl Machine {
     }
 
     /// There is room: whoever waits for it with an item tries again.
-    pub(crate) fn wake_streams_for_room(&mut self) {
+    pub(crate) fn wake_streams_for_room(&mut self, ring_capacity: u32) {
         let mut keys = std::mem::take(&mut self.wait_for_room);
+        // As many items as leave each of them as much room.
+        self.share = match u32::try_from(keys.len()) {
+            Ok(0 | 1) | Err(_) => u32::MAX,
+            Ok(waiting) => (ring_capacity / 2 / waiting).max(1),
+        };
         // Whoever has sent last is woken last, so that nobody is always late.
         keys.sort_by_cached_key(|key| self.outflow_of(*key).map_or(0, |outflow| outflow.last_sent));
         for key in keys {
