@@ -7,6 +7,7 @@
 //! ```text
 //!   Session, PendingCall, IncomingCall      what a user holds
 //!   shared.rs, state.rs, waiters.rs         one lock; who drains the ring, who waits
+//!   executor.rs, tasks.rs                   futures, and handlers that are not ready
 //!   machine.rs                              the protocol: no thread, no clock, no system call
 //!     calls.rs   served.rs   outbox.rs      calls of ours, calls of the peer, what waits for room
 //!   rapace_core::Link                       frames
@@ -36,6 +37,7 @@ mod served;
 
 mod alarm;
 mod caller;
+mod executor;
 mod handler;
 mod handshake;
 mod in_place;

@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -24,9 +23,8 @@ use crate::alarm::Alarm;
 use crate::calls::{CallKey, Outcome, Reply};
 use crate::config::Config;
 use crate::error::CallError;
+use crate::executor::{drop_future, panic_guard};
 use crate::flow::Streams;
-#[cfg(feature = "tokio")]
-use crate::handler::Nested;
 use crate::handler::{Handler, IncomingCall, Nesting, depth};
 use crate::handshake::EXIT_PATIENCE;
 use crate::hello::PeerInfo;
@@ -42,9 +40,7 @@ use crate::served::ServedKey;
 use crate::session::CallOptions;
 use crate::state::{Settled, SocketRead, State};
 use crate::status::Status;
-use crate::tasks::{Future, Runnable, TaskId};
 use crate::waiters::Waits;
-use crate::wake_flag::WakeFlag;
 
 /// What all handles of a session share.
 pub(crate) struct Shared {
@@ -190,7 +186,7 @@ impl Shared {
         unwanted.into_iter().for_each(drop_future);
     }
 
-    fn relock<'a>(&'a self, state: MutexGuard<'a, State>, between: impl FnOnce()) -> MutexGuard<'a, State> {
+    pub(crate) fn relock<'a>(&'a self, state: MutexGuard<'a, State>, between: impl FnOnce()) -> MutexGuard<'a, State> {
         self.leave(state);
         between();
         self.state()
@@ -424,85 +420,6 @@ impl Shared {
         found
     }
 
-    // ---- futures
-
-    /// Runs a future on this thread, which drains the ring and serves the peer's calls meanwhile.
-    pub(crate) fn block_on<F: std::future::Future>(self: &Arc<Self>, future: F) -> F::Output {
-        let mut future = std::pin::pin!(future);
-        let flag = WakeFlag::new(self);
-        let waker = Waker::from(Arc::clone(&flag));
-        let mut context = std::task::Context::from_waker(&waker);
-        loop {
-            if flag.take()
-                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
-            {
-                return output;
-            }
-            let mut looked = false;
-            let ended = self.wait(Purpose::Future, &mut Patience::endless(), |state| {
-                // A future that is always ready again lets a call or a task have its turn between two polls.
-                if !std::mem::replace(&mut looked, true) && state.has_work(depth()) {
-                    return None;
-                }
-                if flag.is_set() { Some(false) } else { state.machine.end().map(|_| true) }
-            });
-            if ended == Some(true) && !flag.is_set() {
-                // Nothing comes of this session any more, but what the future waits for may be something else.
-                Parker::current().park(Duration::ZERO, None);
-            }
-        }
-    }
-
-    /// Hands a handler that is not ready to the executor: tokio's, or the threads that wait on this session.
-    pub(crate) fn spawn(self: &Arc<Self>, depth: u8, future: Future) {
-        #[cfg(feature = "tokio")]
-        if let Some(runtime) = self.runtime() {
-            runtime.spawn(Nested { depth, future });
-            return;
-        }
-        let mut state = self.state();
-        if state.machine.end().is_some() {
-            self.leave(state);
-            return drop_future(future);
-        }
-        state.tasks.add(self, depth, future);
-        state.share_work();
-        state.alarm_due = true;
-        self.leave(state);
-    }
-
-    /// A task is to be polled.
-    pub(crate) fn wake_task(&self, id: TaskId) {
-        let mut state = self.state();
-        if state.tasks.wake(id) {
-            state.share_work();
-            state.alarm_due = true;
-        }
-        self.leave(state);
-    }
-
-    /// Polls a task without the lock.
-    pub(crate) fn run_task<'a>(&'a self, mut state: MutexGuard<'a, State>, task: Runnable) -> MutexGuard<'a, State> {
-        let Runnable { id, depth, mut future, waker } = task;
-        state.begin_handler();
-        let mut left = None;
-        state = self.relock(state, || {
-            let _nested = Nesting::enter(depth);
-            let mut context = std::task::Context::from_waker(&waker);
-            // A handler that panics drops its call, which answers it.
-            let polled = panic_guard(|| future.as_mut().poll(&mut context));
-            match polled {
-                Some(Poll::Pending) => left = Some(future),
-                Some(Poll::Ready(())) | None => drop_future(future),
-            }
-        });
-        state.end_handler();
-        if let Some(unwanted) = state.tasks.put_back(id, left) {
-            state = self.relock(state, || drop_future(unwanted));
-        }
-        state
-    }
-
     /// Looks for the next frame without the lock; says whether that was in vain.
     fn spin<'a>(&'a self, mut state: MutexGuard<'a, State>, purpose: Purpose) -> (MutexGuard<'a, State>, bool) {
         let interest = state.interest(purpose.wants_room());
@@ -695,26 +612,6 @@ impl Shared {
         machine.close(reason, link);
         self.leave(state);
     }
-}
-
-/// Runs code of a user's; a panic in it ends here, and is `None`.
-pub(crate) fn panic_guard<T>(code: impl FnOnce() -> T) -> Option<T> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(code)) {
-        Ok(value) => Some(value),
-        Err(payload) => {
-            tracing::error!("a handler panicked");
-            // What was thrown may throw in turn when it is dropped: that is forgotten, and only that, because a peer may
-            // be able to make a handler panic as often as it likes.
-            let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
-            let _ = dropped.map_err(std::mem::forget);
-            None
-        }
-    }
-}
-
-/// Drops what is left of a handler, which may panic.
-fn drop_future(future: Future) {
-    panic_guard(|| drop(future));
 }
 
 /// A request from wherever this thread is.
