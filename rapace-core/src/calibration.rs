@@ -1,22 +1,35 @@
 //! What a wake-up costs on this machine, measured once per process.
+//!
+//! Two threads wake each other, each on a core of its own and behind a rest, as the first call after a silence finds its
+//! peer: two that share a core, or never rest, wake each other several times faster, and a caller that looks for no
+//! longer than that goes to sleep just before the reply.
 
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tracing::debug;
 
 use crate::socket::Socket;
 use crate::wait::Calibration;
 
 /// What is taken until the measurement is there, and where it cannot be made.
-const UNMEASURED: Duration = Duration::from_micros(50);
+const UNMEASURED: Duration = Duration::from_micros(20);
 /// Bounds of what is believed: a busy machine may measure anything.
-const SHORTEST: Duration = Duration::from_micros(5);
+const SHORTEST: Duration = Duration::from_micros(10);
 const LONGEST: Duration = Duration::from_micros(200);
 
-const ROUNDS: usize = 9;
+/// A process that has slept less often may be about to end, or to give its first answer: it has better things to do.
+const SLEEPS_BEFORE: u32 = 8;
+
+/// The peer's wake-up is most of a round trip, and its work comes behind it: a look that ends just before the reply costs a
+/// wake-up more.
+const MARGIN: u32 = 2;
+
+const ROUNDS: usize = 8;
+const REST: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(100);
 
 static MEASURED_NANOSECONDS: AtomicU64 = AtomicU64::new(0);
@@ -24,24 +37,28 @@ static MEASURED_NANOSECONDS: AtomicU64 = AtomicU64::new(0);
 impl Calibration {
     /// The budget of this machine: a wake-up there and back, or nothing on one core.
     ///
-    /// The first call starts the measurement, about a millisecond on a thread of its own, and does not wait for it.
+    /// To be asked before each sleep. The first calls only count; then the measurement starts, some milliseconds of
+    /// mostly rest on a thread of its own, and nobody waits for it.
     pub fn of_this_machine() -> Self {
-        static START: Once = Once::new();
-        static CORES: AtomicU64 = AtomicU64::new(0);
-        START.call_once(|| {
-            let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-            CORES.store(cores, Ordering::Relaxed);
-            if cores > 1 {
-                // Without the thread it stays unmeasured.
-                let _ = thread::Builder::new().name("rapace-calibrate".into()).spawn(measure);
-            }
+        static CORES: Once = Once::new();
+        static ONE_CORE: AtomicU32 = AtomicU32::new(0);
+        static SLEEPS: AtomicU32 = AtomicU32::new(0);
+        CORES.call_once(|| {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            ONE_CORE.store(u32::from(cores == 1), Ordering::Relaxed);
         });
-        if CORES.load(Ordering::Relaxed) <= 1 {
+        if ONE_CORE.load(Ordering::Relaxed) == 1 {
             return Self { budget: Duration::ZERO };
         }
         // Publishes nothing but itself.
         match MEASURED_NANOSECONDS.load(Ordering::Relaxed) {
-            0 => Self { budget: UNMEASURED },
+            0 => {
+                if SLEEPS.fetch_add(1, Ordering::Relaxed) == SLEEPS_BEFORE {
+                    // Without the thread it stays unmeasured.
+                    let _ = thread::Builder::new().name("rapace-calibrate".into()).spawn(measure);
+                }
+                Self { budget: UNMEASURED }
+            }
             nanoseconds => Self { budget: Duration::from_nanos(nanoseconds) },
         }
     }
@@ -49,25 +66,29 @@ impl Calibration {
 
 fn measure() {
     let Some(round_trip) = wake_up_round_trip() else { return };
-    let budget = round_trip.clamp(SHORTEST, LONGEST);
+    let budget = (round_trip * MARGIN).clamp(SHORTEST, LONGEST);
     debug!(?round_trip, ?budget, "a wake-up there and back");
     let nanoseconds = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
     MEASURED_NANOSECONDS.store(nanoseconds, Ordering::Relaxed);
 }
 
-/// The median of some bells there and back between two threads that sleep.
+/// The median of some bells there and back between two threads that have rested.
 fn wake_up_round_trip() -> Option<Duration> {
     let (here, there) = Socket::pair().ok()?;
+    let [own_core, other_core] = two_cores();
     let echo = thread::Builder::new()
         .name("rapace-calibrate".into())
         .spawn(move || {
+            keep_to(other_core);
             while await_bell(&there).is_some() {
                 let _ = there.ring();
             }
         })
         .ok()?;
+    keep_to(own_core);
     let mut rounds: Vec<Duration> = (0..ROUNDS)
         .map_while(|_| {
+            thread::sleep(REST);
             let start = Instant::now();
             let _ = here.ring();
             await_bell(&here)?;
@@ -78,6 +99,25 @@ fn wake_up_round_trip() -> Option<Duration> {
     let _ = echo.join();
     rounds.sort_unstable();
     rounds.get(rounds.len() / 2).copied()
+}
+
+/// Two cores that this process may use, if that can be said.
+fn two_cores() -> [Option<usize>; 2] {
+    let Ok(allowed) = sched_getaffinity(None) else { return [None; 2] };
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    match (cores.next(), cores.next()) {
+        (Some(own), Some(other)) => [Some(own), Some(other)],
+        _ => [None; 2],
+    }
+}
+
+/// This thread runs on no other core. Where that cannot be had, the measurement is as good as the scheduler makes it.
+fn keep_to(core: Option<usize>) {
+    if let Some(core) = core {
+        let mut only = CpuSet::new();
+        only.set(core);
+        let _ = sched_setaffinity(None, &only);
+    }
 }
 
 fn await_bell(socket: &Socket) -> Option<()> {

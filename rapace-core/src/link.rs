@@ -35,6 +35,8 @@ const BELLS_PER_DRAIN: usize = 64;
 
 /// From how many bytes on a payload is worth a look at the return ring before slots are taken.
 const EAGER_BYTES_MIN: usize = 4096;
+/// Slots are taken so many times between two looks at the return ring: one line of it. So small payloads keep to a few pages.
+const RECLAIM_EVERY: u32 = 8;
 
 /// Why a frame was not sent. Nothing has been changed by the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +126,8 @@ pub struct Link {
     producer: Producer,
     consumer: Consumer,
     pool: SlotPool,
+    /// Runs that were taken.
+    allocations: u32,
     held: HeldSlots,
     return_writer: ReturnWriter,
     return_reader: ReturnReader,
@@ -155,6 +159,7 @@ impl Link {
             producer: Producer::new(geometry.ring_capacity()),
             consumer: Consumer::new(geometry.ring_capacity()),
             pool: SlotPool::new(geometry.slot_count()),
+            allocations: 0,
             held: HeldSlots::new(geometry.slot_count()),
             return_writer: ReturnWriter::new(geometry.return_capacity()),
             return_reader: ReturnReader::new(geometry.return_capacity()),
@@ -198,8 +203,8 @@ impl Link {
     /// The longest payload for which a frame of this class is sure to find slots, once those that are out have come back.
     pub fn chunk_bytes(&self, class: Class) -> usize {
         let slots = match class {
-            // Two at a time, so that one is written while the other is read.
-            Class::Item | Class::Request => self.pool.run_slots_max(class) / 2,
+            // Several at a time, so that one is written while another is read.
+            Class::Item | Class::Request => self.pool.run_slots_max(class) / 4,
             Class::Reply | Class::Control => self.pool.reserve(),
         };
         slots as usize * self.geometry.slot_bytes() as usize
@@ -248,7 +253,8 @@ impl Link {
             return Err(SendRefusal::TooLarge);
         }
         let slots = self.slots_of(bytes);
-        if bytes >= EAGER_BYTES_MIN {
+        self.allocations = self.allocations.wrapping_add(1);
+        if bytes >= EAGER_BYTES_MIN || self.allocations.is_multiple_of(RECLAIM_EVERY) {
             // Slots that have just come back are in the cache, and the lowest are used first.
             self.reclaim()?;
         }

@@ -7,13 +7,12 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
-use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Metadata, Reply, Status};
+use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Metadata, Reply, Scratch, Status};
 use serde::Serialize;
 
 use crate::codec::{Decoder, EncodeError, encode, unexpected, unsendable};
 use crate::intercept::{Interceptor, Interceptors};
 use crate::method_info::MethodInfo;
-use crate::scratch::Scratch;
 use crate::watch::Watch;
 
 /// Calls methods of a peer by their entries in a table of methods. Cheap to clone.

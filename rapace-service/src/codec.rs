@@ -1,13 +1,12 @@
 //! Values as bytes: postcard, strictly.
 
 use postcard::ser_flavors::Flavor;
-use rapace_session::{CallError, Code, Status};
+use rapace_session::{CallError, Code, Scratch, Status};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::method_info::MethodInfo;
-use crate::scratch::Scratch;
 
 /// A value that cannot be encoded. Only types with an encoding of their own can fail so.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -6,14 +6,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rapace_session::{AsCaller, Caller, Code, IncomingCall, Metadata, Status};
+use rapace_session::{AsCaller, Caller, Code, IncomingCall, Metadata, Scratch, Status};
 use serde::Deserialize;
 
 use crate::codec::{EncodeError, decode, unreadable, unsendable};
 use crate::intercept::CallGuard;
 use crate::items::ItemBytes;
 use crate::method_info::MethodInfo;
-use crate::scratch::Scratch;
 use crate::trace::TraceContext;
 
 pub(crate) use streams::check_streams;

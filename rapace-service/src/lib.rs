@@ -8,7 +8,7 @@
 //!     Client      client.rs                  ^
 //!       Watch     watch.rs: interceptors     |  Context    context.rs
 //!       Pump      pump.rs: items           CalculatorServer
-//!       encode    codec.rs, scratch.rs       ^  Call       call.rs: interceptors
+//!       encode    codec.rs                   ^  Call       call.rs: interceptors
 //!         |                                  |  Services   services.rs
 //!         v                                  |
 //!   rapace_session::Caller   ------->   rapace_session::Handler
@@ -36,7 +36,6 @@ pub mod trace;
 mod codec;
 mod items;
 mod pump;
-mod scratch;
 mod watch;
 
 pub use blocking::BlockingIncoming;

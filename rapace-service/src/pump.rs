@@ -4,11 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use rapace_session::{CallError, StreamingCall};
+use rapace_session::{CallError, Scratch, StreamingCall};
 
 use crate::codec::{Encoder, unsendable};
 use crate::method_info::MethodInfo;
-use crate::scratch::Scratch;
 
 /// Items that are sent before other work gets a turn.
 const ITEMS_PER_POLL: usize = 64;

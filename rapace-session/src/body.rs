@@ -6,7 +6,9 @@ use std::sync::{Arc, Weak};
 
 use rapace_core::descriptor::{Flags, Frame, INLINE_BYTES, Kind, Payload};
 use rapace_core::link::{Link, PayloadView};
+use rapace_core::slots::Class;
 
+use crate::scratch::Scratch;
 use crate::shared::Shared;
 
 /// A message's bytes: copied out of the peer's memory, or, if the peer is trusted and they are many, read where they lie
@@ -19,7 +21,7 @@ pub struct Body {
 
 enum Bytes {
     Inline([u8; INLINE_BYTES], u8),
-    Heap(Vec<u8>),
+    Heap(Scratch),
     InPlace(Box<InPlace>),
 }
 
@@ -57,8 +59,8 @@ impl Body {
         let bytes = match payload {
             Payload::Inline(inline, bytes) => Bytes::Inline(inline, bytes),
             Payload::Slots(run) => {
-                let mut bytes = Vec::with_capacity(run.payload_bytes as usize);
-                link.take_payload(payload, &mut bytes);
+                let mut bytes = Scratch::with_room(run.payload_bytes as usize);
+                link.take_payload(payload, bytes.buffer());
                 Bytes::Heap(bytes)
             }
         };
@@ -76,11 +78,11 @@ impl Body {
     /// Reads a payload in place, if that is allowed and pays, and leaves the peer enough slots where it needs them.
     fn in_place(payload: Payload, link: &mut Link) -> Result<Self, Payload> {
         let Payload::Slots(run) = payload else { return Err(payload) };
-        let count = link.geometry().slot_count();
-        // Whatever is kept, the peer has its reserve (SPEC S3) and one half in one piece, which is what a message in
-        // pieces asks for.
-        let lies_well = run.slot >= (count / 8).max(1) && run.slot + run.slots <= count / 2;
-        if (run.payload_bytes as usize) < IN_PLACE_BYTES_MIN || !lies_well || link.held_slots() > count / 4 {
+        let (count, slot_bytes) = (link.geometry().slot_count(), link.geometry().slot_bytes() as usize);
+        // Whatever is kept, the peer has its reserve (SPEC S3) and, behind it all, what a message in pieces asks for.
+        let end = (run.slot + run.slots) as usize * slot_bytes + link.chunk_bytes(Class::Request);
+        let lies_well = run.slot >= (count / 8).max(1) && end <= count as usize * slot_bytes;
+        if (run.payload_bytes as usize) < IN_PLACE_BYTES_MIN || !lies_well {
             return Err(payload);
         }
         let view = link.view_payload(payload)?;
@@ -120,18 +122,18 @@ impl Body {
     /// Appends another part.
     pub(crate) fn append(&mut self, payload: Payload, link: &mut Link) {
         if let Bytes::Inline(inline, bytes) = &self.bytes {
-            self.bytes = Bytes::Heap(inline[..usize::from(*bytes)].to_vec());
+            self.bytes = Bytes::Heap(inline[..usize::from(*bytes)].to_vec().into());
         }
         debug_assert!(!matches!(self.bytes, Bytes::InPlace(_)), "only a whole message is read in place");
         if let Bytes::Heap(bytes) = &mut self.bytes {
-            link.take_payload(payload, bytes);
+            link.take_payload(payload, bytes.buffer());
         }
     }
 
     /// The bytes, as a vector.
     pub fn into_vec(self) -> Vec<u8> {
         match self.bytes {
-            Bytes::Heap(bytes) if self.start == 0 => bytes,
+            Bytes::Heap(bytes) if self.start == 0 => bytes.into_vec(),
             _ => self.to_vec(),
         }
     }
@@ -150,7 +152,7 @@ impl Default for Body {
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes: Bytes::Heap(bytes), start: 0 }
+        Self { bytes: Bytes::Heap(bytes.into()), start: 0 }
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use parking_lot::RwLock;
 use rapace_core::Side;
 
-use crate::calls::{CallKey, Reply};
+use crate::calls::{CallKey, Outcome, Reply};
 use crate::error::{CallError, SessionEnd};
 use crate::flow::Streams;
 use crate::in_place;
@@ -195,7 +195,8 @@ impl Caller {
     pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
         let shared = self.shared()?;
         let patience = shared.patience(options);
-        let (key, patience) = self.opened(&shared, method, body, Streams::default(), patience, options, false).await?;
+        let (key, patience, _) =
+            self.opened(&shared, method, body, Streams::default(), patience, options, false).await?;
         Ok(PendingCall::new(shared, key, patience))
     }
 
@@ -207,7 +208,11 @@ impl Caller {
         options: &CallOptions,
     ) -> Result<Reply, CallError> {
         let patience = shared.patience(options);
-        let (key, patience) = self.opened(shared, method, body, Streams::default(), patience, options, true).await?;
+        let opened = self.opened(shared, method, body, Streams::default(), patience, options, true).await?;
+        let (key, patience, outcome) = opened;
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
         PendingCall::new(Arc::clone(shared), key, patience).noted().await
     }
 
@@ -226,11 +231,11 @@ impl Caller {
     ) -> Result<StreamingCall, CallError> {
         let shared = self.shared()?;
         let patience = options.deadline.map_or_else(Patience::endless, |deadline| Patience::new(deadline).started());
-        let (key, patience) = self.opened(&shared, method, body, streams, patience, options, false).await?;
+        let (key, patience, _) = self.opened(&shared, method, body, streams, patience, options, false).await?;
         Ok(StreamingCall::new(shared, key, patience))
     }
 
-    /// Opens a call. Whoever goes on to wait for it within the same poll says so by `waits`.
+    /// Opens a call. Whoever goes on to wait for it within the same poll says so by `waits`, and may have the outcome at once.
     #[expect(clippy::too_many_arguments, reason = "a request, in all its parts")]
     async fn opened(
         &self,
@@ -241,7 +246,7 @@ impl Caller {
         patience: Patience,
         options: &CallOptions,
         waits: bool,
-    ) -> Result<(CallKey, Patience), CallError> {
+    ) -> Result<(CallKey, Patience, Option<Outcome>), CallError> {
         let mut opening = Opening { shared, id: None, patience };
         let mut first = true;
         std::future::poll_fn(|cx| {
@@ -253,7 +258,7 @@ impl Caller {
                 // One without an end stays so.
                 request.time_left = opening.patience.left().or(request.time_left);
             }
-            opening.poll(cx, &request, waits).map_ok(|key| (key, opening.patience))
+            opening.poll(cx, &request, waits).map_ok(|(key, outcome)| (key, opening.patience, outcome))
         })
         .await
     }
@@ -326,6 +331,9 @@ impl Drop for Registered<'_> {
     }
 }
 
+/// A call that was sent, and its outcome if that is there already.
+type Opened = (CallKey, Option<Outcome>);
+
 /// A task that waits for room for its request.
 struct Opening<'a> {
     shared: &'a Arc<Shared>,
@@ -334,16 +342,29 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn poll(&mut self, cx: &Context<'_>, request: &Request<'_>, waits: bool) -> Poll<Result<CallKey, CallError>> {
+    fn poll(&mut self, cx: &Context<'_>, request: &Request<'_>, waits: bool) -> Poll<Result<Opened, CallError>> {
         let mut state = self.shared.state();
+        #[cfg(feature = "tokio")]
+        let leads = waits && state.leads_alone(0);
+        #[cfg(not(feature = "tokio"))]
+        let leads = false;
+        let mut opened = state.open(request);
+        if leads {
+            match &opened {
+                #[cfg(feature = "tokio")]
+                Ok(key) => state = crate::tokio::look_alone(self.shared, state, *key),
+                _ => state.resign(),
+            }
+        }
         let opened = loop {
-            match state.open(request) {
+            match opened {
                 Ok(key) => {
                     self.unregister(&mut state);
-                    if waits {
+                    let outcome = if leads { self.shared.take(&mut state, key) } else { None };
+                    if waits && outcome.is_none() {
                         pending::note(&mut state, key, &mut self.patience, cx.waker());
                     }
-                    break Poll::Ready(Ok(key));
+                    break Poll::Ready(Ok((key, outcome)));
                 }
                 Err(Unsent::Failed(error)) => break Poll::Ready(Err(error)),
                 Err(Unsent::Full) => {
@@ -355,6 +376,7 @@ impl Opening<'_> {
                     if !state.widen_sleep() {
                         break Poll::Pending;
                     }
+                    opened = state.open(request);
                 }
             }
         };

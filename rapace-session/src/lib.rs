@@ -18,6 +18,7 @@
 mod body;
 mod metadata;
 mod prefix;
+mod scratch;
 mod status;
 
 mod config;
@@ -71,6 +72,8 @@ pub use metadata::{Metadata, MetadataError};
 pub use pending::PendingCall;
 pub use process::{Process, describe_exit};
 pub use role::{PeerA, PeerB, Role};
+#[doc(hidden)]
+pub use scratch::Scratch;
 pub use served::LIFECYCLE_METHODS;
 pub use session::{CallOptions, Session, SessionStats};
 pub use status::{Code, Status};

@@ -90,6 +90,7 @@ impl PendingCall {
         }
         let outcome = self.shared.take(state, self.key);
         if outcome.is_some() {
+            state.spinner(Purpose::Reply(self.key)).came();
             return outcome;
         }
         if self.patience.left().is_some_and(|left| left.is_zero()) {
@@ -121,15 +122,15 @@ impl Future for PendingCall {
         let this = &mut *self;
         assert!(!this.taken, "a call that was ready is polled again");
         let stage = std::mem::replace(&mut this.stage, Stage::Polled);
-        #[cfg(feature = "tokio")]
-        let looked = stage != Stage::Polled && crate::tokio::look_alone(&this.shared, this.key);
-        #[cfg(not(feature = "tokio"))]
-        let looked = false;
-        if stage == Stage::Noted && !looked {
+        if stage == Stage::Noted {
             return Poll::Pending;
         }
         let shared = Arc::clone(&this.shared);
         let mut state = shared.state();
+        #[cfg(feature = "tokio")]
+        if stage == Stage::New && state.leads_alone(1) {
+            state = crate::tokio::look_alone(&shared, state, this.key);
+        }
         let outcome = this.look(&mut state, cx.waker());
         shared.leave(state);
         this.taken = outcome.is_some();

@@ -239,7 +239,10 @@ impl Shared {
     /// Sends a request and waits for its outcome.
     pub(crate) fn call(self: &Arc<Self>, request: Request<'_>, options: &CallOptions) -> Outcome {
         let mut patience = self.patience(options);
-        let (state, key) = self.open(request, &mut patience)?;
+        let (state, key) = self.open_by(request, &mut patience, |state, request| {
+            state.wake_up();
+            state.open(request)
+        })?;
         self.outcome(state, key, &mut patience)
     }
 
@@ -293,6 +296,7 @@ impl Shared {
                 })
             }
             failed => {
+                state.step_back(false);
                 self.leave(state);
                 Some(failed)
             }
@@ -543,7 +547,7 @@ impl Shared {
         }
         let id = state.waiters.add(parker.waker(), waits);
         // A crowd that looks would take the core from the one that drains the ring.
-        let alone = state.waiters.count() == 1;
+        let alone = state.waiters.threads() == 1;
         let spin = if alone { state.spinner(purpose).budget().unwrap_or(SPIN_SLICE) } else { Duration::ZERO };
         let left = patience.left();
         state = self.relock(state, || parker.park(spin, left));

@@ -236,6 +236,13 @@ impl State {
         }
     }
 
+    /// This thread is about to send something and to wait for the answer: it leads then, so nobody is to be rung for it.
+    pub(crate) fn wake_up(&mut self) {
+        if !self.leading {
+            self.link.disarm();
+        }
+    }
+
     /// The leader leaves the ring to another one.
     pub(crate) fn resign(&mut self) {
         self.leading = false;
@@ -298,7 +305,7 @@ impl State {
 
     /// Somebody is woken for the calls that wait for a handler, and for the tasks that are ready.
     pub(crate) fn share_work(&mut self) {
-        if self.waiters.count() == 0 && self.attendant.is_none() {
+        if self.waiters.threads() == 0 && self.attendant.is_none() {
             return;
         }
         let mut wakes = std::mem::take(self.machine.wakes());

@@ -18,6 +18,7 @@ use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::runtime::Handle;
 use ::tokio::time::{Instant, Sleep, sleep_until, timeout};
+use parking_lot::MutexGuard;
 use rapace_core::link::Pulse;
 use rapace_core::sleep;
 
@@ -126,33 +127,46 @@ impl AsyncSession<PeerA> {
     }
 }
 
-/// Looks for the reply to a call for a moment, if nobody else does and no other call could use the time: a quick reply
-/// needs no task switch then. Says whether it did.
-pub(crate) fn look_alone(shared: &Arc<Shared>, key: CallKey) -> bool {
-    let mut state = shared.state();
-    if state.leading || state.attendant.is_none() || state.machine.in_flight().0 > 1 {
-        return false;
+impl State {
+    /// Takes the lead for a call that is the only one of `calls` in flight, if nobody else does and looking pays: a quick
+    /// reply needs no task switch then. [`look_alone`] or [`State::resign`] is due behind it.
+    pub(crate) fn leads_alone(&mut self, calls: usize) -> bool {
+        if self.leading || self.attendant.is_none() || self.machine.in_flight().0 > calls {
+            return false;
+        }
+        let spinner = self.spinner(Purpose::Future);
+        if spinner.budget_of_task().is_zero() {
+            spinner.left();
+            return false;
+        }
+        self.lead();
+        true
     }
-    state.lead();
+}
+
+/// Looks for the reply to a call for a moment, in the lead, and gives it up.
+pub(crate) fn look_alone<'a>(
+    shared: &'a Arc<Shared>,
+    mut state: MutexGuard<'a, State>,
+    key: CallKey,
+) -> MutexGuard<'a, State> {
     state.pump();
-    let budget = state.spinner(Purpose::Reply(key)).budget().unwrap_or_default();
     if !state.machine.has_outcome(key)
         && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
     {
-        shared.leave(state);
-        let came = shared.spin_on(&watch, budget);
-        state = shared.state();
+        let budget = state.spinner(Purpose::Reply(key)).budget_of_task();
+        let mut came = false;
+        state = shared.relock(state, || came = shared.spin_on(&watch, budget));
         state.pump();
         let spinner = state.spinner(Purpose::Reply(key));
-        if came { spinner.paid() } else { spinner.slept(Duration::MAX) }
+        if came { spinner.paid() } else { spinner.left() }
     }
     if state.has_work(0) {
         // The attendant runs what has come meanwhile.
         state.wake_attendant();
     }
     state.resign();
-    shared.leave(state);
-    true
+    state
 }
 
 /// The task that attends to a session.
@@ -208,6 +222,7 @@ impl Attendant {
     }
 
     fn poll(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Done> {
+        let mut served = false;
         for _ in 0..CALLS_PER_POLL {
             let mut state = self.shared.state();
             if state.machine.end().is_some() {
@@ -224,6 +239,8 @@ impl Attendant {
             }
             state.expire_deadlines();
             if let Some(arrived) = state.next_arrived(0) {
+                state.spinner(Purpose::Serve).came();
+                served = true;
                 state.begin_handler();
                 self.shared.leave(state);
                 IncomingCall::new(Arc::clone(&self.shared), arrived).run(self.shared.handler());
@@ -253,6 +270,10 @@ impl Attendant {
                     return Poll::Ready(done);
                 }
                 Poll::Ready(None) => true,
+                Poll::Pending if std::mem::take(&mut served) && state.machine.in_flight().1 == 0 => {
+                    state = self.look_for_more(state);
+                    true
+                }
                 Poll::Pending => {
                     state.calibrate();
                     if state.running == 0 {
@@ -269,6 +290,24 @@ impl Attendant {
         // Others have their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The calls that have come are answered: looks for the next, which often follows at once, before the task waits.
+    fn look_for_more<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let budget = state.spinner(Purpose::Serve).budget_of_task();
+        if !budget.is_zero()
+            && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
+            && {
+                let mut came = false;
+                state = self.shared.relock(state, || came = self.shared.spin_on(&watch, budget));
+                came
+            }
+        {
+            state.spinner(Purpose::Serve).paid();
+        } else {
+            state.spinner(Purpose::Serve).left();
+        }
+        state
     }
 
     /// Reads the socket if there is something; `Ready(None)` means to look again.

@@ -54,9 +54,9 @@ impl Waiters {
         Some(self.list.remove(at).waker)
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.list.len()
+    /// How many threads there are: who only waits for room, or for the end, is none.
+    pub(crate) fn threads(&self) -> usize {
+        self.list.iter().filter(|waiter| waiter.leads).count()
     }
 
     /// Whether any of them waits for room.

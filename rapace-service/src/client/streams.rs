@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use futures_core::Stream;
-use rapace_session::{CallError, StreamingCall, Streams};
+use rapace_session::{CallError, Scratch, StreamingCall, Streams};
 use serde::Serialize;
 
 use super::{Client, finish, sendable};
@@ -17,7 +17,6 @@ use crate::codec::{Decoder, EncodeError, Encoder, encode};
 use crate::incoming::{Callee, Incoming};
 use crate::method_info::MethodInfo;
 use crate::pump::{Iter, Pump, Pumped};
-use crate::scratch::Scratch;
 use crate::watch::Watch;
 
 impl Client {

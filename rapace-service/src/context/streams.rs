@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_core::Stream;
-use rapace_session::{CallError, Code, IncomingCall, Status, Streams};
+use rapace_session::{CallError, Code, IncomingCall, Scratch, Status, Streams};
 
 use super::Context;
 use crate::codec::{Decoder, Encoder, unsendable};
 use crate::incoming::Incoming;
 use crate::method_info::MethodInfo;
-use crate::scratch::Scratch;
 
 /// Items that are sent before other work gets a turn.
 const ITEMS_PER_POLL: usize = 64;

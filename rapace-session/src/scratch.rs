@@ -1,0 +1,169 @@
+//! The bytes of a message on its way in or out: buffers that a thread uses again, so that a call allocates none.
+//!
+//! What is allocated anew is handed back to the kernel with the next free, and faulted in page by page after it: for large
+//! messages that takes several times as long as the copying.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Deref;
+
+/// Buffers that a thread keeps: two for each call in a chain of nested ones, as deep as that commonly is.
+const KEPT_MAX: usize = 16;
+
+/// Bytes of all buffers that a thread keeps, whatever peers send.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// Of a length that is known before, a buffer is taken that has at most so many times the room.
+const WASTE_MAX: usize = 2;
+
+thread_local!(static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) });
+
+/// Bytes in a buffer. Dropped, it goes back to whatever thread drops it.
+#[derive(Default)]
+pub struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// A buffer without bytes in it, of any size.
+    pub fn take() -> Self {
+        // A thread that ends has none any more.
+        let kept = KEPT.try_with(|kept| kept.borrow_mut().pop());
+        Self(kept.ok().flatten().unwrap_or_default())
+    }
+
+    /// A buffer without bytes in it, for so many: none that is much larger, as it may be kept for long.
+    pub fn with_room(bytes: usize) -> Self {
+        let fits = |buffer: &Vec<u8>| (bytes..=bytes.saturating_mul(WASTE_MAX)).contains(&buffer.capacity());
+        let kept = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            let at = kept.iter().rposition(fits)?;
+            Some(kept.remove(at))
+        });
+        Self(kept.ok().flatten().unwrap_or_else(|| Vec::with_capacity(bytes)))
+    }
+
+    /// No bytes, and no buffer.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Appends a byte.
+    pub fn push(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    /// Appends bytes.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The buffer, to append to it.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    /// Bytes that are allocated.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// The bytes, for good.
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl From<Vec<u8>> for Scratch {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        if buffer.capacity() == 0 || buffer.capacity() > KEPT_BYTES_MAX {
+            return;
+        }
+        buffer.clear();
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            kept.push(buffer);
+            let mut bytes: usize = kept.iter().map(Vec::capacity).sum();
+            // What is in use is among the last.
+            while kept.len() > KEPT_MAX || bytes > KEPT_BYTES_MAX {
+                bytes -= kept.remove(0).capacity();
+            }
+        });
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scratch({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(bytes: usize) -> Scratch {
+        let mut scratch = Scratch::with_room(bytes);
+        scratch.extend(&vec![0; bytes]);
+        scratch
+    }
+
+    fn kept() -> Vec<usize> {
+        KEPT.with_borrow(|kept| kept.iter().map(Vec::capacity).collect())
+    }
+
+    #[test]
+    fn a_buffer_is_used_again() {
+        let first = filled(1000);
+        let place = first.as_ptr();
+        drop(first);
+        let second = Scratch::take();
+        assert!(second.is_empty() && second.capacity() >= 1000);
+        assert_eq!(second.as_ptr(), place);
+        drop(second);
+        assert_eq!(Scratch::with_room(800).as_ptr(), place);
+    }
+
+    #[test]
+    fn one_that_is_too_small_or_much_too_large_is_left() {
+        drop((filled(1000), filled(100)));
+        for (bytes, found) in [(1001, None), (499, None), (500, Some(1000)), (100, Some(100)), (49, None), (0, None)] {
+            let scratch = Scratch::with_room(bytes);
+            assert_eq!(scratch.capacity(), found.unwrap_or(bytes), "{bytes} bytes");
+            if found.is_none() {
+                // A new one, which is not to be kept.
+                drop(scratch.into_vec());
+            }
+        }
+        let mut left = kept();
+        left.sort_unstable();
+        assert_eq!(left, [100, 1000]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_in_bytes() {
+        drop(filled(KEPT_BYTES_MAX + 1));
+        assert!(kept().is_empty());
+        let many: Vec<Scratch> = (1..=2 * KEPT_MAX).map(filled).collect();
+        drop(many);
+        // The last stay.
+        assert_eq!(kept(), (KEPT_MAX + 1..=2 * KEPT_MAX).collect::<Vec<_>>());
+        drop(filled(KEPT_BYTES_MAX - 2 * KEPT_MAX));
+        assert_eq!(kept(), [2 * KEPT_MAX, KEPT_BYTES_MAX - 2 * KEPT_MAX]);
+        drop(filled(KEPT_BYTES_MAX));
+        assert_eq!(kept(), [KEPT_BYTES_MAX]);
+    }
+}
