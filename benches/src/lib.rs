@@ -1,6 +1,8 @@
 //! What the benchmarks between two processes share: the other process, and the physical limits that calls are compared
 //! with.
 
+pub mod ends;
+pub mod kind;
 pub mod typed;
 
 use std::hint::black_box;

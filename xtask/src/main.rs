@@ -2,10 +2,12 @@
 //! and whether the rules that the code cites exist.
 //!
 //! `cargo run -p xtask -- check` prints each breach with its place; `cargo test --workspace` runs the same checks.
+//! `cargo run -p xtask -- instructions` counts what a call takes, and fails when that has grown.
 
 mod citations;
 mod edges;
 mod finding;
+mod instructions;
 mod lints;
 mod manifest;
 mod tokens;
@@ -18,10 +20,23 @@ use tree::{Tree, TreeError};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments != ["check"] {
-        eprintln!("usage: cargo run -p xtask -- check");
-        return ExitCode::from(2);
+    match arguments.split_first() {
+        Some((command, [])) if command == "check" => run_checks(),
+        Some((command, arguments)) if command == "instructions" => match instructions::instructions(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("xtask: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => {
+            eprintln!("usage: cargo run -p xtask -- check\n       cargo run -p xtask -- {}", instructions::USAGE);
+            ExitCode::from(2)
+        }
     }
+}
+
+fn run_checks() -> ExitCode {
     match check() {
         Ok(findings) if findings.is_empty() => {
             println!("xtask: edges, lints, tokens and citations are as they should be");

@@ -1,0 +1,120 @@
+//! What a call allocates, on either side, once whatever is kept for the next call is there. The figures are upper bounds, to
+//! be lowered: the aim is none.
+#![allow(clippy::unwrap_used)]
+
+use rapace_benches::ends::{Ends, Meter, NumbersClient};
+use rapace_benches::kind::Kind;
+use rapace_session::{CallOptions, PeerA, Session};
+
+/// Calls, or items: a multiple of those that are in flight at once.
+const CALLS: u64 = 1024;
+
+/// What a crowd of calls, or a stream, may allocate more: how far the rings were read when it began, and with that where it
+/// finds no room, is not the same in every session.
+const SLACK: u64 = CALLS / 64;
+
+/// Allocations of a thread, by whose turn it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Allocations {
+    caller: u64,
+    callee: u64,
+}
+
+impl Meter for Allocations {
+    fn caller<T>(&mut self, turn: impl FnOnce() -> T) -> T {
+        let (result, count) = counted(turn);
+        self.caller += count;
+        result
+    }
+
+    fn callee<T>(&mut self, turn: impl FnOnce() -> T) -> T {
+        let (result, count) = counted(turn);
+        self.callee += count;
+        result
+    }
+}
+
+/// What this thread allocates meanwhile.
+fn counted<T>(turn: impl FnOnce() -> T) -> (T, u64) {
+    let mut result = None;
+    let count = allocation_counter::measure(|| result = Some(turn())).count_total;
+    (result.unwrap(), count)
+}
+
+/// So many calls more than a few allocate so much more, at most: to begin, and to end, is not counted.
+#[track_caller]
+fn check_more(what: &str, allocations: impl Fn(u64) -> Allocations, most: Allocations) {
+    let (few, many) = (allocations(CALLS), allocations(2 * CALLS));
+    let found = Allocations { caller: many.caller - few.caller, callee: many.callee - few.callee };
+    let fewer = found.caller <= most.caller && found.callee <= most.callee;
+    assert!(fewer, "{CALLS} of {what} allocate: found {found:?}, expected at most {most:?}");
+}
+
+/// The same for a kind whose sides take turns.
+#[track_caller]
+fn check(kind: Kind, caller: u64, callee: u64) {
+    let allocations = |calls| {
+        let ends = kind.ends().unwrap();
+        let mut found = Allocations::default();
+        kind.run(&ends, CALLS, &mut Allocations::default()).unwrap();
+        kind.run(&ends, calls, &mut found).unwrap();
+        found
+    };
+    check_more(kind.name(), allocations, Allocations { caller, callee });
+}
+
+/// The same for calls that block, with the callee in a thread of its own.
+#[track_caller]
+fn check_blocking(what: &str, ends: fn() -> Ends, call: fn(&Session<PeerA>, u64), caller: u64, callee: u64) {
+    let allocations = |calls| {
+        let ends = ends();
+        // The callee's thread ends with the caller's session.
+        let (session, served) = (ends.caller, ends.callee);
+        let callee = std::thread::spawn(move || counted(|| served.serve()).1);
+        call(&session, CALLS);
+        let ((), caller) = counted(|| call(&session, calls));
+        drop(session);
+        Allocations { caller, callee: callee.join().unwrap() }
+    };
+    check_more(what, allocations, Allocations { caller, callee });
+}
+
+#[test]
+fn a_raw_inline_call_allocates_nothing() {
+    check(Kind::Raw8, 0, 0);
+    check(Kind::RawFlight, 0, 0);
+    let calls = |session: &Session<PeerA>, calls| {
+        for _ in 0..calls {
+            assert!(session.call(1, &[7; 8], &CallOptions::new()).unwrap().body == [7; 8][..]);
+        }
+    };
+    check_blocking("raw calls that block", || Ends::raw().unwrap(), calls, 0, 0);
+}
+
+#[test]
+fn a_raw_call_beyond_the_descriptor_allocates_its_bodies() {
+    check(Kind::Raw1024, CALLS, CALLS);
+}
+
+#[test]
+fn a_typed_call_that_blocks_allocates_its_handler() {
+    let calls = |session: &Session<PeerA>, calls| {
+        let client = NumbersClient::new(session).blocking();
+        for number in 0..calls {
+            assert_eq!(client.next(number).unwrap(), number + 1);
+        }
+    };
+    check_blocking("typed calls that block", || Ends::typed().unwrap(), calls, 0, CALLS);
+}
+
+#[test]
+fn a_typed_call_of_a_task_allocates_its_handler_and_a_list_of_wakers() {
+    check(Kind::Typed8, CALLS, CALLS);
+    check(Kind::TypedFlight, CALLS / 8 * 9 + SLACK, CALLS + SLACK);
+}
+
+#[test]
+fn an_item_allocates_its_body_where_it_is_read() {
+    check(Kind::ItemIn, CALLS / 32 * 33 + SLACK, CALLS / 16 + SLACK);
+    check(Kind::ItemOut, CALLS / 32 * 3 + SLACK, CALLS / 64 * 67 + SLACK);
+}
