@@ -81,7 +81,7 @@ fn arm(service: &Service, index: usize, method: &Method) -> TokenStream {
             let encoded = wire.encoded_reference(ty, quote!(&#result));
             quote!({
                 let #result = #call.await;
-                #context.encoded(#krate::__private::encode(#encoded))
+                #context.encode(#encoded)
             })
         }
         Output::Stream { item, is_async } => {

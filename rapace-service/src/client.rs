@@ -7,10 +7,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
-use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Metadata, Reply, Scratch, Status};
+use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Metadata, Reply, Status};
 use serde::Serialize;
 
-use crate::codec::{Decoder, EncodeError, encode, unexpected, unsendable};
+use crate::codec::{Decoder, EncodeError, encode, encode_in, unexpected, unsendable};
 use crate::intercept::{Interceptor, Interceptors};
 use crate::method_info::MethodInfo;
 use crate::watch::Watch;
@@ -93,9 +93,9 @@ impl Client {
         arguments: &A,
         decode: Decoder<R>,
     ) -> Result<R, CallError> {
-        let request = sendable(method, encode(arguments))?;
+        let request = sendable(method, encode_in(self.caller.draft(&self.options), arguments))?;
         let (watch, options) = self.begin(method, request.len())?;
-        let reply = watch.within(|| self.caller.call_blocking(method.id, &request, &options));
+        let reply = watch.within(|| self.caller.call_draft(method.id, request, &options));
         finish(method, watch, reply, decode)
     }
 
@@ -115,7 +115,7 @@ impl Client {
     }
 }
 
-fn sendable(method: &MethodInfo, request: Result<Scratch, EncodeError>) -> Result<Scratch, CallError> {
+fn sendable<B>(method: &MethodInfo, request: Result<B, EncodeError>) -> Result<B, CallError> {
     request.map_err(|error| CallError::Status(unsendable(method, "the request", &error)))
 }
 

@@ -1,7 +1,7 @@
 //! Values as bytes: postcard, strictly.
 
 use postcard::ser_flavors::Flavor;
-use rapace_session::{CallError, Code, Scratch, Status};
+use rapace_session::{CallError, Code, Draft, DraftWriter, Scratch, Status};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -43,6 +43,11 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Scratch, EncodeError> 
     postcard::serialize_with_flavor(value, Writer(Scratch::take())).map_err(EncodeError)
 }
 
+/// Encodes a value where it is sent from, if it is large.
+pub(crate) fn encode_in<T: Serialize + ?Sized>(draft: DraftWriter<'_>, value: &T) -> Result<Draft, EncodeError> {
+    postcard::serialize_with_flavor(value, InPlace(draft)).map_err(EncodeError)
+}
+
 /// Decodes a value, which may borrow from the bytes. They must be that one value and nothing else.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     match postcard::take_from_bytes(bytes).map_err(DecodeError::Malformed)? {
@@ -77,6 +82,26 @@ impl Flavor for Writer {
 
     fn finalize(self) -> postcard::Result<Scratch> {
         Ok(self.0)
+    }
+}
+
+struct InPlace<'a>(DraftWriter<'a>);
+
+impl Flavor for InPlace<'_> {
+    type Output = Draft;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Draft> {
+        Ok(self.0.finish())
     }
 }
 

@@ -6,10 +6,10 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rapace_session::{AsCaller, Caller, Code, IncomingCall, Metadata, Scratch, Status};
-use serde::Deserialize;
+use rapace_session::{AsCaller, Caller, Code, Draft, IncomingCall, Metadata, Status};
+use serde::{Deserialize, Serialize};
 
-use crate::codec::{EncodeError, decode, unreadable, unsendable};
+use crate::codec::{decode, encode_in, unreadable, unsendable};
 use crate::intercept::CallGuard;
 use crate::items::ItemBytes;
 use crate::method_info::MethodInfo;
@@ -115,13 +115,13 @@ impl Context {
     ///
     /// What is answered when the result cannot be encoded.
     #[doc(hidden)]
-    pub fn encoded(&self, result: Result<Scratch, EncodeError>) -> Result<Scratch, Status> {
-        result.map_err(|error| unsendable(self.method, "the result", &error))
+    pub fn encode<T: Serialize + ?Sized>(&self, result: &T) -> Result<Draft, Status> {
+        encode_in(self.call.draft(), result).map_err(|error| unsendable(self.method, "the result", &error))
     }
 
     /// Answers.
     #[doc(hidden)]
-    pub fn answer(self, answer: Result<Scratch, Status>) {
+    pub fn answer(self, answer: Result<Draft, Status>) {
         let Self { call, mut guard, items, unreadable_item, .. } = self;
         let unreadable = unreadable_item.get().and_then(|item| item.get());
         let answer = unreadable.map_or(answer, |status| Err(status.clone()));
@@ -142,7 +142,7 @@ impl Context {
             Ok(reply) => {
                 guard.add_response_bytes(reply.len());
                 guard.end(None);
-                call.reply(&reply);
+                call.reply_draft(reply);
             }
             Err(status) => {
                 guard.end(Some(status.code));

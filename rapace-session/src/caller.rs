@@ -8,12 +8,14 @@ use parking_lot::RwLock;
 use rapace_core::Side;
 
 use crate::calls::{CallKey, Outcome, Reply};
+use crate::draft::{Draft, DraftWriter};
 use crate::error::{CallError, SessionEnd};
 use crate::flow::Streams;
 use crate::in_place;
 use crate::machine::{Request, Unsent};
 use crate::patience::Patience;
 use crate::pending::{self, PendingCall};
+use crate::prefix::Prefix;
 use crate::role::Role;
 use crate::served::LIFECYCLE_METHODS;
 use crate::session::{CallOptions, Session};
@@ -171,6 +173,27 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let shared = self.shared()?;
         in_place::call(&shared, self.request(&shared, method, b"", options), bytes, fill, options)
+    }
+
+    /// The body of a request with these options, to be written for [`call_draft`](Self::call_draft).
+    #[doc(hidden)]
+    pub fn draft<'a>(&'a self, options: &'a CallOptions) -> DraftWriter<'a> {
+        DraftWriter::of_request(self, options)
+    }
+
+    /// [`call_blocking`](Self::call_blocking) with what was written.
+    #[doc(hidden)]
+    pub fn call_draft(&self, method: u32, draft: Draft, options: &CallOptions) -> Result<Reply, CallError> {
+        let placed = match draft.into_placed() {
+            Ok(placed) => placed,
+            Err(buffer) => return self.call_blocking(method, &buffer, options),
+        };
+        let shared = self.shared()?;
+        let begin = Prefix::new(options.deadline, &options.metadata).bytes().len();
+        if !placed.place.is_of(&shared) || placed.begin != begin || options.idempotent {
+            return self.call_blocking(method, &placed, options);
+        }
+        in_place::send(&shared, self.request(&shared, method, b"", options), placed.place, placed.bytes, options)
     }
 
     /// Calls the peer and waits for its reply. Dropped, the call is cancelled.

@@ -14,6 +14,7 @@ use rapace_registry::Registry;
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::calls::Reply;
+use crate::draft::{Draft, DraftWriter};
 use crate::error::CallError;
 use crate::executor::panic_guard;
 use crate::flow::Streams;
@@ -260,15 +261,40 @@ impl IncomingCall {
 
     /// Answers with a reply of `bytes` bytes that `fill` writes, straight into the memory that the caller reads if there is
     /// room for it. What is there before is zeros, or anything.
-    pub fn reply_in_place(mut self, bytes: usize, fill: impl FnOnce(&mut [u8])) {
-        let shared = Arc::clone(&self.shared);
+    pub fn reply_in_place(self, bytes: usize, fill: impl FnOnce(&mut [u8])) {
         // What is kept for replies is for those that cannot wait until this one is written.
-        let Some(mut place) = Place::new(&shared, Class::Request, bytes) else {
+        let Some(mut place) = Place::new(&self.shared, Class::Request, bytes) else {
             let mut body = vec![0; bytes];
             fill(&mut body);
             return self.reply(&body);
         };
         fill(&mut place.bytes()[..bytes]);
+        self.reply_placed(place, bytes);
+    }
+
+    /// The reply, to be written with [`reply_draft`](Self::reply_draft) in view.
+    #[doc(hidden)]
+    pub fn draft(&self) -> DraftWriter<'_> {
+        DraftWriter::of_reply(self)
+    }
+
+    /// Answers with what was written.
+    #[doc(hidden)]
+    pub fn reply_draft(self, draft: Draft) {
+        match draft.into_placed() {
+            Ok(placed) if placed.place.is_of(&self.shared) => self.reply_placed(placed.place, placed.bytes),
+            Ok(placed) => self.reply(&placed),
+            Err(buffer) => self.reply(&buffer),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Answers with what lies in slots.
+    fn reply_placed(mut self, mut place: Place, bytes: usize) {
+        let shared = Arc::clone(&self.shared);
         let Some(loan) = place.loan().take() else { return };
         let mut state = shared.state();
         let State { machine, link, .. } = &mut *state;

@@ -14,24 +14,34 @@ use crate::shared::Shared;
 use crate::state::State;
 
 /// Own slots that go back if they are not sent.
-pub(crate) struct Place<'a> {
-    shared: &'a Shared,
+pub(crate) struct Place {
+    shared: Arc<Shared>,
     loan: Option<Loan>,
 }
 
-impl<'a> Place<'a> {
+impl Place {
     /// Slots for so many bytes, if there are any at present.
-    pub(crate) fn new(shared: &'a Shared, class: Class, bytes: usize) -> Option<Self> {
+    pub(crate) fn new(shared: &Arc<Shared>, class: Class, bytes: usize) -> Option<Self> {
         let mut state = shared.state();
         let fits = bytes <= state.link.frame_bytes_max(class);
         let loan = fits.then(|| state.link.try_loan(class, bytes).ok()).flatten();
         shared.leave(state);
-        loan.map(|loan| Self { shared, loan: Some(loan) })
+        loan.map(|loan| Self { shared: Arc::clone(shared), loan: Some(loan) })
     }
 
     /// The bytes.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         self.loan.as_deref_mut().unwrap_or_default()
+    }
+
+    /// The same, to read them.
+    pub(crate) fn written(&self) -> &[u8] {
+        self.loan.as_deref().unwrap_or_default()
+    }
+
+    /// Whether they are slots of this session.
+    pub(crate) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
     }
 
     /// Takes the slots to send them.
@@ -40,7 +50,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         if let Some(loan) = self.loan.take() {
             let mut state = self.shared.state();
@@ -72,6 +82,18 @@ pub(crate) fn call(
         return shared.call(Request { body: &body, ..request }, options);
     };
     fill(&mut place.bytes()[begin..begin + bytes]);
+    send(shared, request, place, bytes, options)
+}
+
+/// Calls with a body of so many bytes that lies in slots, behind room for its prefix.
+pub(crate) fn send(
+    shared: &Arc<Shared>,
+    request: Request<'_>,
+    mut place: Place,
+    bytes: usize,
+    options: &CallOptions,
+) -> Outcome {
+    let _nested = Shared::nest(request.depth);
     let mut patience = shared.patience(options);
     let (state, key) = shared.open_by(request, &mut patience, |state, request| {
         let State { machine, link, .. } = state;

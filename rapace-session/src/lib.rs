@@ -38,6 +38,7 @@ mod served;
 
 mod alarm;
 mod caller;
+mod draft;
 mod executor;
 mod handler;
 mod handshake;
@@ -60,6 +61,8 @@ pub use body::Body;
 pub use caller::{AsCaller, Caller, CallerSlot};
 pub use calls::Reply;
 pub use config::{Config, Prefault, ReadInPlace, SegmentBacking, WaitStrategy};
+#[doc(hidden)]
+pub use draft::{Draft, DraftWriter};
 pub use error::{CallError, SessionEnd};
 pub use fault::{Fault, FaultPolicy};
 pub use flow::Streams;

@@ -16,7 +16,14 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Of a length that is known before, a buffer is taken that has at most so many times the room.
 const WASTE_MAX: usize = 2;
 
-thread_local!(static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) });
+thread_local!(static KEPT: RefCell<Kept> = const { RefCell::new(Kept { buffers: Vec::new(), bytes: 0 }) });
+
+/// What a thread keeps; the last that came back is the last.
+struct Kept {
+    buffers: Vec<Vec<u8>>,
+    /// Bytes of all of them.
+    bytes: usize,
+}
 
 /// Bytes in a buffer. Dropped, it goes back to whatever thread drops it.
 #[derive(Default)]
@@ -24,21 +31,16 @@ pub struct Scratch(Vec<u8>);
 
 impl Scratch {
     /// A buffer without bytes in it, of any size.
+    #[inline]
     pub fn take() -> Self {
         // A thread that ends has none any more.
-        let kept = KEPT.try_with(|kept| kept.borrow_mut().pop());
-        Self(kept.ok().flatten().unwrap_or_default())
+        Self(KEPT.try_with(|kept| kept.borrow_mut().last()).unwrap_or_default())
     }
 
     /// A buffer without bytes in it, for so many: none that is much larger, as it may be kept for long.
     pub fn with_room(bytes: usize) -> Self {
-        let fits = |buffer: &Vec<u8>| (bytes..=bytes.saturating_mul(WASTE_MAX)).contains(&buffer.capacity());
-        let kept = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            let at = kept.iter().rposition(fits)?;
-            Some(kept.remove(at))
-        });
-        Self(kept.ok().flatten().unwrap_or_else(|| Vec::with_capacity(bytes)))
+        let kept = KEPT.try_with(|kept| kept.borrow_mut().fitting(bytes)).ok().flatten();
+        Self(kept.unwrap_or_else(|| Vec::with_capacity(bytes)))
     }
 
     /// No bytes, and no buffer.
@@ -47,11 +49,13 @@ impl Scratch {
     }
 
     /// Appends a byte.
+    #[inline]
     pub fn push(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn extend(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
@@ -78,28 +82,46 @@ impl From<Vec<u8>> for Scratch {
     }
 }
 
+impl Kept {
+    fn last(&mut self) -> Vec<u8> {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    fn fitting(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        let fits = |buffer: &Vec<u8>| (bytes..=bytes.saturating_mul(WASTE_MAX)).contains(&buffer.capacity());
+        let at = self.buffers.iter().rposition(fits)?;
+        let buffer = self.buffers.remove(at);
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn keep(&mut self, buffer: Vec<u8>) {
+        self.bytes += buffer.capacity();
+        self.buffers.push(buffer);
+        // What is in use is among the last.
+        while self.buffers.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX {
+            self.bytes -= self.buffers.remove(0).capacity();
+        }
+    }
+}
+
 impl Drop for Scratch {
+    #[inline]
     fn drop(&mut self) {
         let mut buffer = std::mem::take(&mut self.0);
-        if buffer.capacity() == 0 || buffer.capacity() > KEPT_BYTES_MAX {
-            return;
+        if buffer.capacity() > 0 && buffer.capacity() <= KEPT_BYTES_MAX {
+            buffer.clear();
+            let _ = KEPT.try_with(|kept| kept.borrow_mut().keep(buffer));
         }
-        buffer.clear();
-        let _ = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            kept.push(buffer);
-            let mut bytes: usize = kept.iter().map(Vec::capacity).sum();
-            // What is in use is among the last.
-            while kept.len() > KEPT_MAX || bytes > KEPT_BYTES_MAX {
-                bytes -= kept.remove(0).capacity();
-            }
-        });
     }
 }
 
 impl Deref for Scratch {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.0
     }
@@ -122,7 +144,11 @@ mod tests {
     }
 
     fn kept() -> Vec<usize> {
-        KEPT.with_borrow(|kept| kept.iter().map(Vec::capacity).collect())
+        KEPT.with_borrow(|kept| {
+            let each: Vec<usize> = kept.buffers.iter().map(Vec::capacity).collect();
+            assert_eq!(kept.bytes, each.iter().sum());
+            each
+        })
     }
 
     #[test]

@@ -194,11 +194,15 @@ impl Shared {
 
     /// A call that counts as nested as deep as it says, whichever thread makes it.
     pub(crate) fn call_at(self: &Arc<Self>, request: Request<'_>, options: &CallOptions) -> Result<Reply, CallError> {
-        let outer = depth();
-        let nested = u8::try_from(request.depth.saturating_sub(1)).unwrap_or(u8::MAX);
-        // SPEC C6 goes by the call, not by the thread that it was moved to.
-        let _nested = (nested > outer).then(|| Nesting::enter(nested));
+        let _nested = Self::nest(request.depth);
         self.call(request, options)
+    }
+
+    /// This thread counts as nested as deep as a call of this depth says.
+    pub(crate) fn nest(depth_of_call: u32) -> Option<Nesting> {
+        let nested = u8::try_from(depth_of_call.saturating_sub(1)).unwrap_or(u8::MAX);
+        // SPEC C6 goes by the call, not by the thread that it was moved to.
+        (nested > depth()).then(|| Nesting::enter(nested))
     }
 
     pub(crate) fn patience(&self, options: &CallOptions) -> Patience {

@@ -144,6 +144,110 @@ fn the_buffer_of_a_body_is_used_again() {
     });
 }
 
+/// Slots that a session has lent out, or that its peer holds.
+fn slots_out<R: rapace_session::Role>(session: &Session<R>) -> u32 {
+    509 - session.stats().slots_free
+}
+
+/// Writes the pieces as a request, and sends it; gives the slots that it lay in.
+fn draft(session: &Session<PeerA>, pieces: &[usize], options: &CallOptions) -> u32 {
+    let caller = session.as_caller();
+    let mut writer = caller.draft(options);
+    let body = pattern(pieces.iter().sum());
+    let mut rest = &body[..];
+    for piece in pieces {
+        let (now, later) = rest.split_at(*piece);
+        match now {
+            [byte] => writer.push(*byte),
+            _ => writer.extend(now),
+        }
+        rest = later;
+    }
+    let draft = writer.finish();
+    assert!(*draft == body);
+    let slots = slots_out(session);
+    let reply = caller.call_draft(1, draft, options).unwrap();
+    assert!(reply.body[..] == body[..], "{pieces:?}");
+    slots
+}
+
+/// Answers with the body, byte for byte where it is short.
+fn written_back(call: IncomingCall) {
+    let mut writer = call.draft();
+    writer.push(call.body()[0]);
+    writer.extend(&call.body()[1..]);
+    let draft = writer.finish();
+    call.reply_draft(draft);
+}
+
+#[test]
+fn a_large_piece_is_written_where_it_is_sent_from() {
+    let (host, plugin) = pair(config(ReadInPlace::Never), NoService, written_back);
+    thread::scope(|scope| {
+        scope.spawn(|| plugin.serve());
+        let _closes = Closes(&host);
+        let mut metadata = Metadata::new();
+        metadata.insert("k", "v").unwrap();
+        let plain = CallOptions::new();
+        let prefixed = CallOptions::new().deadline(Duration::from_secs(20)).metadata(metadata);
+        for options in [&plain, &prefixed] {
+            // In a buffer, in slots with room for a tail, in a buffer again, and more than there are slots.
+            for (pieces, slots) in [
+                (&[1usize, 10_000, 10_000][..], 0),
+                (&[1, 3, 16384, 1, 1], 5),
+                (&[100_000, 100], 25),
+                (&[4 * 4096, 100], 5),
+                (&[100_000, 10_000, 1, 20_000], 0),
+                (&[447 * 4096], 0),
+            ] {
+                assert_eq!(draft(&host, pieces, options), slots, "{pieces:?}");
+            }
+        }
+        // What may be sent twice is kept.
+        assert_eq!(draft(&host, &[100_000], &CallOptions::new().idempotent()), 0);
+        check_clean(&host, &plugin);
+    });
+}
+
+#[test]
+fn a_large_reply_is_written_where_it_is_sent_from() {
+    let (host, plugin) = pair(config(ReadInPlace::OfAnyPeer), NoService, written_back);
+    thread::scope(|scope| {
+        scope.spawn(|| plugin.serve());
+        let _closes = Closes(&host);
+        for (bytes, expected) in [(10_000, false), (100_000, true)] {
+            let reply = host.call(1, &pattern(bytes), &CallOptions::new()).unwrap();
+            // A reply that is copied takes the lowest slots, which are not read in place.
+            assert_eq!((&reply.body[..], reply.body.is_in_place()), (&pattern(bytes)[..], expected));
+        }
+    });
+}
+
+#[test]
+fn a_draft_for_other_options_or_another_session_is_copied() {
+    let choices = [CallOptions::new(), CallOptions::new().deadline(Duration::from_secs(20))];
+    with_pair(ReadInPlace::Never, |host, plugin| {
+        with_pair(ReadInPlace::Never, |other, other_plugin| {
+            for (session, options) in [(host, &choices[1]), (other, &choices[0])] {
+                let caller = host.as_caller();
+                let mut writer = caller.draft(&choices[0]);
+                writer.extend(&pattern(50_000));
+                let draft = writer.finish();
+                assert_eq!(slots_out(host), 13);
+                let reply = session.as_caller().call_draft(1, draft, options).unwrap();
+                assert!(reply.body[1..] == pattern(50_000)[..]);
+            }
+            check_clean(other, other_plugin);
+        });
+        let caller = host.as_caller();
+        let mut writer = caller.draft(&choices[0]);
+        writer.extend(&pattern(50_000));
+        drop(writer);
+        assert_eq!(slots_out(host), 0);
+        check_clean(host, plugin);
+    });
+}
+
 #[test]
 fn a_loan_that_is_not_sent_is_returned() {
     with_pair(ReadInPlace::OfTheHost, |host, plugin| {

@@ -580,7 +580,7 @@ for CalculatorServer<Implementation> {
                                         b,
                                     )
                                     .await;
-                                context.encoded(::rapace::__private::encode(&result))
+                                context.encode(&result)
                             }
                             ::core::result::Result::Err(status) => {
                                 ::core::result::Result::Err(status)
@@ -605,14 +605,12 @@ for CalculatorServer<Implementation> {
                                     )
                                     .await;
                                 context
-                                    .encoded(
-                                        ::rapace::__private::encode(
-                                            &::core::result::Result::as_ref(&result)
-                                                .map(|value| {
-                                                    ::core::option::Option::as_ref(value)
-                                                        .map(|value| ::rapace::__private::Bytes::new(value))
-                                                }),
-                                        ),
+                                    .encode(
+                                        &::core::result::Result::as_ref(&result)
+                                            .map(|value| {
+                                                ::core::option::Option::as_ref(value)
+                                                    .map(|value| ::rapace::__private::Bytes::new(value))
+                                            }),
                                     )
                             }
                             ::core::result::Result::Err(status) => {
@@ -636,7 +634,7 @@ for CalculatorServer<Implementation> {
                                         context.incoming(::rapace::__private::decode_owned::<f64>),
                                     )
                                     .await;
-                                context.encoded(::rapace::__private::encode(&result))
+                                context.encode(&result)
                             }
                             ::core::result::Result::Err(status) => {
                                 ::core::result::Result::Err(status)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_core::Stream;
-use rapace_session::{CallError, Code, IncomingCall, Scratch, Status, Streams};
+use rapace_session::{CallError, Code, Draft, IncomingCall, Scratch, Status, Streams};
 
 use super::Context;
 use crate::codec::{Decoder, Encoder, unsendable};
@@ -54,7 +54,7 @@ impl Context {
     ///
     /// What is answered when the stream does not come to its end.
     #[doc(hidden)]
-    pub async fn send<S: Stream>(&self, stream: S, encode: Encoder<S::Item>) -> Result<Scratch, Status> {
+    pub async fn send<S: Stream>(&self, stream: S, encode: Encoder<S::Item>) -> Result<Draft, Status> {
         let mut stream = pin!(stream);
         let mut item: Option<Scratch> = None;
         poll_fn(|cx| {
@@ -74,7 +74,7 @@ impl Context {
                         }
                         Err(error) => return Poll::Ready(Err(unsendable(self.method, "an item", &error))),
                     },
-                    Poll::Ready(None) => return Poll::Ready(Ok(Scratch::empty())),
+                    Poll::Ready(None) => return Poll::Ready(Ok(Scratch::empty().into())),
                     // Once nobody takes the items any more, the executor drops all this.
                     Poll::Pending => return Poll::Pending,
                 }
