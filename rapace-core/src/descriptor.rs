@@ -9,6 +9,10 @@
 //! word 5-7 inline payload, 24 bytes
 //! ```
 
+mod inline;
+
+pub use inline::Inline;
+
 use crate::channel::ChannelId;
 use crate::fault::PeerFault;
 use crate::held::HeldSlots;
@@ -25,8 +29,9 @@ pub const INLINE_BYTES: usize = 24;
 pub const INLINE_SLOT: u32 = u32::MAX;
 
 const FIRST_INLINE_WORD: usize = 5;
+const INLINE_WORDS: usize = LINE_WORDS - FIRST_INLINE_WORD;
 const _: () = assert!(DESCRIPTOR_BYTES == LINE_WORDS * WORD_BYTES);
-const _: () = assert!(FIRST_INLINE_WORD * WORD_BYTES + INLINE_BYTES == DESCRIPTOR_BYTES);
+const _: () = assert!(INLINE_WORDS * WORD_BYTES == INLINE_BYTES);
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,8 +252,8 @@ pub struct Run {
 /// Where a checked payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// In the descriptor: the bytes, and how many of them count (at most [`INLINE_BYTES`]).
-    Inline([u8; INLINE_BYTES], u8),
+    /// In the descriptor.
+    Inline(Inline),
     /// In slots of the peer's half, which are held until they are returned.
     Slots(Run),
 }
@@ -257,7 +262,7 @@ impl Payload {
     /// Bytes of the payload.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Inline(_, bytes) => usize::from(*bytes),
+            Self::Inline(inline) => inline.len(),
             Self::Slots(run) => run.payload_bytes as usize,
         }
     }
@@ -274,27 +279,27 @@ pub struct Frame {
 }
 
 /// The words of a descriptor behind its sequence word, as its sender builds them.
+#[inline]
 pub fn encode(header: &FrameHeader, payload: &Payload) -> [u64; BODY_WORDS] {
     let (slot, generation, offset, bytes) = match payload {
-        Payload::Inline(_, bytes) => (INLINE_SLOT, 0, 0, u32::from(*bytes)),
+        #[expect(clippy::cast_possible_truncation, reason = "at most 24")]
+        Payload::Inline(inline) => (INLINE_SLOT, 0, 0, inline.len() as u32),
         Payload::Slots(run) => (run.slot, run.generation, run.offset, run.payload_bytes),
     };
     let flags = header.kind.raw() | header.flags.0 | u32::from(header.depth) << DEPTH_SHIFT;
-    let mut words = [
+    let [first, second, third] = match payload {
+        Payload::Inline(inline) => inline.to_words(),
+        Payload::Slots(_) => [0; INLINE_WORDS],
+    };
+    [
         join(header.channel.raw(), header.method),
         join(slot, generation),
         join(offset, bytes),
         join(flags, header.credit),
-        0,
-        0,
-        0,
-    ];
-    if let Payload::Inline(inline, _) = payload {
-        for (word, chunk) in words[FIRST_INLINE_WORD - 1..].iter_mut().zip(inline.as_chunks::<WORD_BYTES>().0) {
-            *word = u64::from_le_bytes(*chunk);
-        }
-    }
-    words
+        first,
+        second,
+        third,
+    ]
 }
 
 /// A copy of the words that a peer alleges to be a descriptor, sequence word left out.
@@ -314,6 +319,7 @@ impl AllegedDescriptor {
     /// # Errors
     ///
     /// The first rule that is broken. Nothing has been entered into `held` then.
+    #[inline]
     pub fn check(self, sender: Side, geometry: &Geometry, held: &mut HeldSlots) -> Result<Frame, PeerFault> {
         let (channel, method) = split(self.0[0]);
         let (slot, generation) = split(self.0[1]);
@@ -330,22 +336,21 @@ impl AllegedDescriptor {
         Ok(Frame { header, payload })
     }
 
+    #[inline]
     fn check_inline(self, generation: u32, offset: u32, bytes: u32) -> Result<Payload, PeerFault> {
-        let length = match u8::try_from(bytes) {
-            Ok(length) if usize::from(length) <= INLINE_BYTES => length,
-            _ => return Err(PeerFault::InlineLength { found: bytes, bound: INLINE_BYTES }),
-        };
+        let length = bytes as usize;
+        if length > INLINE_BYTES {
+            return Err(PeerFault::InlineLength { found: bytes, bound: INLINE_BYTES });
+        }
         if generation != 0 || offset != 0 {
             return Err(PeerFault::InlineFields { generation, offset });
         }
-        let mut inline = [0; INLINE_BYTES];
-        for (chunk, word) in inline.as_chunks_mut::<WORD_BYTES>().0.iter_mut().zip(&self.0[FIRST_INLINE_WORD - 1..]) {
-            *chunk = word.to_le_bytes();
-        }
-        Ok(Payload::Inline(inline, length))
+        let [.., first, second, third] = self.0;
+        Ok(Payload::Inline(Inline::from_words([first, second, third], length)))
     }
 }
 
+#[inline]
 fn check_header(
     channel: ChannelId,
     method: u32,
@@ -376,6 +381,7 @@ fn check_header(
     Ok(FrameHeader { channel, method, kind, flags: bits, depth, credit })
 }
 
+#[inline]
 fn check_channel(channel: ChannelId, method: u32, kind: Kind, sender: Side) -> Result<(), PeerFault> {
     let misplaced = PeerFault::KindOnChannel { kind: kind.raw(), channel: channel.raw() };
     match (kind, channel.is_control()) {
@@ -393,6 +399,7 @@ fn check_channel(channel: ChannelId, method: u32, kind: Kind, sender: Side) -> R
     }
 }
 
+#[inline]
 fn check_parity(channel: ChannelId, kind: Kind, opener: Side) -> Result<(), PeerFault> {
     if channel.parity() == opener.parity() {
         Ok(())
@@ -463,9 +470,8 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_what_is_checked() {
-        let mut inline = [0; INLINE_BYTES];
-        inline[..5].copy_from_slice(b"hello");
-        for payload in [Payload::Inline(inline, 5), run(2, 9, 8, 10_000)] {
+        let inline = Inline::new(b"hello").unwrap();
+        for payload in [Payload::Inline(inline), run(2, 9, 8, 10_000)] {
             let frame = check(encode(&request(), &payload), Side::A).unwrap();
             assert_eq!(frame, Frame { header: request(), payload });
         }
@@ -473,7 +479,7 @@ mod tests {
 
     #[test]
     fn d2_flags_and_depth_belong_to_their_kind() {
-        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        let empty = Payload::Inline(Inline::EMPTY);
         let words = encode(&request(), &empty);
         for bit in 8..24 {
             let mut bad = words;
@@ -494,7 +500,7 @@ mod tests {
 
     #[test]
     fn d2_credit_and_items_belong_to_requests() {
-        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        let empty = Payload::Inline(Inline::EMPTY);
         let both = Flags::CREDIT.with(Flags::ITEMS);
         let opening = FrameHeader { flags: both, credit: 64, ..request() };
         assert_eq!(check(encode(&opening, &empty), Side::A).unwrap().header, opening);
@@ -510,7 +516,7 @@ mod tests {
 
     #[test]
     fn d3_and_d4_channels_belong_to_kind_and_side() {
-        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        let empty = Payload::Inline(Inline::EMPTY);
         let on_control = FrameHeader { channel: ChannelId::CONTROL, ..request() };
         assert!(check(encode(&on_control, &empty), Side::A).is_ok());
         assert_eq!(broken(on_control, empty, Side::B), "D3");
@@ -528,7 +534,7 @@ mod tests {
 
     #[test]
     fn d5_inline_payloads_are_short_and_bare() {
-        let words = encode(&request(), &Payload::Inline([0; INLINE_BYTES], 24));
+        let words = encode(&request(), &Payload::Inline(Inline::new(&[0; INLINE_BYTES]).unwrap()));
         assert!(check(words, Side::A).is_ok());
         let mut long = words;
         long[2] = join(0, 25);
@@ -568,7 +574,7 @@ mod tests {
 
     #[test]
     fn d9_credit_needs_its_flag() {
-        let empty = Payload::Inline([0; INLINE_BYTES], 0);
+        let empty = Payload::Inline(Inline::EMPTY);
         assert_eq!(broken(FrameHeader { credit: 1, ..request() }, empty, Side::A), "D9");
         let granted = FrameHeader { credit: 1, flags: Flags::CREDIT, ..request() };
         assert!(check(encode(&granted, &empty), Side::A).is_ok());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracing::{debug, trace};
 
-use crate::descriptor::{AllegedDescriptor, Frame, FrameHeader, INLINE_BYTES, Payload, Run, encode};
+use crate::descriptor::{AllegedDescriptor, Frame, FrameHeader, Inline, Payload, Run, encode};
 use crate::fault::PeerFault;
 use crate::held::HeldSlots;
 use crate::layout::{Geometry, header};
@@ -223,8 +223,10 @@ impl Link {
         if !self.producer.has_room(self.ring_reserve(class), self.peer.words(header::CONSUMED, 1))? {
             return Err(SendRefusal::RingFull);
         }
-        let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
-        let payload = if bytes <= INLINE_BYTES { inline(parts) } else { self.place_in_slots(class, parts, bytes)? };
+        let payload = match Inline::concat(parts) {
+            Some(inline) => Payload::Inline(inline),
+            None => self.place_in_slots(class, parts, parts.iter().map(|part| part.len()).sum())?,
+        };
         self.publish(header, &payload);
         Ok(())
     }
@@ -306,12 +308,19 @@ impl Link {
         Ok((self.producer.consumed_seen(), self.return_reader.taken()))
     }
 
+    /// Whether the peer has published something that was not taken: [`Link::receive`] says what.
+    #[inline]
+    pub fn has_frame(&self) -> bool {
+        self.consumer.has_next(self.peer.words(self.geometry.ring_offset(), self.geometry.ring_words()))
+    }
+
     /// Takes the next frame, if there is one. Its payload must be taken or discarded.
     ///
     /// # Errors
     ///
     /// The rule that the peer broke. The frame is dropped then, if the ring is still sound
     /// ([`PeerFault::leaves_cursors_sound`]).
+    #[inline]
     pub fn receive(&mut self) -> Result<Option<Frame>, PeerFault> {
         let ring = self.peer.words(self.geometry.ring_offset(), self.geometry.ring_words());
         let Some(words) = self.consumer.take(ring)? else { return Ok(None) };
@@ -330,7 +339,7 @@ impl Link {
     /// Appends a payload to `into` and returns its slots.
     pub fn take_payload(&mut self, payload: Payload, into: &mut Vec<u8>) {
         match payload {
-            Payload::Inline(inline, bytes) => into.extend_from_slice(&inline[..usize::from(bytes)]),
+            Payload::Inline(inline) => into.extend_from_slice(&inline),
             Payload::Slots(run) => {
                 let at = self.slot_offset(run.slot) + run.offset as usize;
                 self.peer.copy_out(at, run.payload_bytes as usize, into);
@@ -362,9 +371,16 @@ impl Link {
 
     /// Rings the peer if it sleeps and something has been published for it since the last flush: at most one system
     /// call, and none while the peer is awake.
+    #[inline]
     pub fn flush(&mut self) {
+        if self.news != News::default() {
+            self.flush_news();
+        }
+    }
+
+    fn flush_news(&mut self) {
         let news = std::mem::take(&mut self.news);
-        if news == News::default() || !self.bell.due(self.peer.words(header::SLEEP, 1), news) {
+        if !self.bell.due(self.peer.words(header::SLEEP, 1), news) {
             return;
         }
         // Before the bell: the peer may have answered it before we are back.
@@ -499,16 +515,4 @@ impl Link {
         }
         Ok(())
     }
-}
-
-fn inline(parts: &[&[u8]]) -> Payload {
-    let mut inline = [0; INLINE_BYTES];
-    let mut at = 0;
-    for part in parts {
-        inline[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "at most 24")]
-    let bytes = at as u8;
-    Payload::Inline(inline, bytes)
 }

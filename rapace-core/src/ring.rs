@@ -47,6 +47,7 @@ impl Producer {
     /// # Errors
     ///
     /// R4 when the peer's progress goes backwards or beyond what was published.
+    #[inline]
     pub fn has_room(&mut self, reserve: u32, consumed: PeerWords<'_>) -> Result<bool, PeerFault> {
         if self.fits(reserve) {
             return Ok(true);
@@ -79,6 +80,7 @@ impl Producer {
     }
 
     /// Publishes a message. [`Producer::has_room`] must have said that there is room.
+    #[inline]
     pub fn publish(&mut self, ring: &[AtomicU64], body: &[u64; BODY_WORDS]) {
         assert!(self.fits(0), "published into a full ring");
         let at = entry(self.cursors.published, self.capacity);
@@ -131,10 +133,18 @@ impl Consumer {
     }
 
     /// Where the next message will appear.
+    #[inline]
     pub fn next(&self) -> NextEntry {
         let taken = self.cursors.taken;
         // In the first lap the entry is still zero.
         NextEntry { word: entry(taken, self.capacity), empty: (taken + 1).saturating_sub(self.capacity) }
+    }
+
+    /// Whether there is anything but the message of the lap before: what it is, [`Consumer::take`] finds out.
+    #[inline]
+    pub fn has_next(&self, ring: PeerWords<'_>) -> bool {
+        let NextEntry { word, empty } = self.next();
+        ring.load(word) != empty
     }
 
     /// Takes the next message, if it is there: a copy of its words behind the sequence word, all of them allegations.
@@ -142,6 +152,7 @@ impl Consumer {
     /// # Errors
     ///
     /// D1 when the entry holds neither the message that is due nor the one of the lap before. The cursor stays.
+    #[inline]
     pub fn take(&mut self, ring: PeerWords<'_>) -> Result<Option<[u64; BODY_WORDS]>, PeerFault> {
         let NextEntry { word, empty } = self.next();
         let due = self.cursors.taken + 1;
@@ -151,10 +162,7 @@ impl Consumer {
         }
         // Pairs with the Release in `Producer::publish`.
         fence(Ordering::Acquire);
-        let mut body = [0; BODY_WORDS];
-        for (index, value) in body.iter_mut().enumerate() {
-            *value = ring.load(word + 1 + index);
-        }
+        let body = ring.load_array(word + 1);
         self.cursors.taken = due;
         Ok(Some(body))
     }

@@ -26,6 +26,17 @@ impl<'a> PeerWords<'a> {
         self.0[index].load(Ordering::Relaxed)
     }
 
+    /// Loads `N` words from `index` on, each relaxed. They may be of different moments.
+    ///
+    /// # Panics
+    ///
+    /// When one of them is out of bounds.
+    #[inline]
+    pub fn load_array<const N: usize>(self, index: usize) -> [u64; N] {
+        let words = &self.0[index..index + N];
+        std::array::from_fn(|at| words[at].load(Ordering::Relaxed))
+    }
+
     /// The number of words in view.
     pub fn len(self) -> usize {
         self.0.len()

@@ -99,7 +99,7 @@ fn frame_fields(frame: &Frame) -> Value {
         "channel": channel.raw(), "method": method, "kind": kind, "flags": flags, "depth": depth, "credit": credit,
     });
     match frame.payload {
-        Payload::Inline(inline, length) => fields["inline"] = json!(hex::encode(&inline[..usize::from(length)])),
+        Payload::Inline(inline) => fields["inline"] = json!(hex::encode(&*inline)),
         Payload::Slots(run) => {
             fields["run"] = json!({
                 "slot": run.slot, "generation": run.generation, "offset": run.offset,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
-use rapace_core::descriptor::{Flags, Frame, INLINE_BYTES, Kind, Payload};
+use rapace_core::descriptor::{Flags, Frame, Inline, Kind, Payload};
 use rapace_core::link::{Link, PayloadView};
 use rapace_core::slots::Class;
 
@@ -20,7 +20,7 @@ pub struct Body {
 }
 
 enum Bytes {
-    Inline([u8; INLINE_BYTES], u8),
+    Inline(Inline),
     Heap(Scratch),
     InPlace(Box<InPlace>),
 }
@@ -55,9 +55,10 @@ const IN_PLACE_BYTES_MIN: usize = 4096;
 
 impl Body {
     /// Takes a payload out of the link.
+    #[inline]
     fn take(payload: Payload, link: &mut Link) -> Self {
         let bytes = match payload {
-            Payload::Inline(inline, bytes) => Bytes::Inline(inline, bytes),
+            Payload::Inline(inline) => Bytes::Inline(inline),
             Payload::Slots(run) => {
                 let mut bytes = Scratch::with_room(run.payload_bytes as usize);
                 link.take_payload(payload, bytes.buffer());
@@ -68,6 +69,7 @@ impl Body {
     }
 
     /// The payload of a frame, whether that is all of its message or the beginning.
+    #[inline]
     pub(crate) fn of(frame: &Frame, link: &mut Link) -> Self {
         // Requests and replies go to a user one at a time.
         let may_lie = matches!(frame.header.kind, Kind::Request | Kind::Reply) && !frame.header.flags.has(Flags::MORE);
@@ -76,6 +78,7 @@ impl Body {
     }
 
     /// Reads a payload in place, if that is allowed and pays, and leaves the peer enough slots where it needs them.
+    #[inline]
     fn in_place(payload: Payload, link: &mut Link) -> Result<Self, Payload> {
         let Payload::Slots(run) = payload else { return Err(payload) };
         let (count, slot_bytes) = (link.geometry().slot_count(), link.geometry().slot_bytes() as usize);
@@ -108,7 +111,7 @@ impl Body {
     /// Bytes that are allocated for it.
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.bytes {
-            Bytes::Inline(..) | Bytes::InPlace(_) => 0,
+            Bytes::Inline(_) | Bytes::InPlace(_) => 0,
             Bytes::Heap(bytes) => bytes.capacity(),
         }
     }
@@ -121,8 +124,8 @@ impl Body {
 
     /// Appends another part.
     pub(crate) fn append(&mut self, payload: Payload, link: &mut Link) {
-        if let Bytes::Inline(inline, bytes) = &self.bytes {
-            self.bytes = Bytes::Heap(inline[..usize::from(*bytes)].to_vec().into());
+        if let Bytes::Inline(inline) = &self.bytes {
+            self.bytes = Bytes::Heap(inline.to_vec().into());
         }
         debug_assert!(!matches!(self.bytes, Bytes::InPlace(_)), "only a whole message is read in place");
         if let Bytes::Heap(bytes) = &mut self.bytes {
@@ -146,7 +149,7 @@ impl Body {
 
 impl Default for Body {
     fn default() -> Self {
-        Self { bytes: Bytes::Inline([0; INLINE_BYTES], 0), start: 0 }
+        Self { bytes: Bytes::Inline(Inline::EMPTY), start: 0 }
     }
 }
 
@@ -161,7 +164,7 @@ impl Deref for Body {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Inline(inline, bytes) => &inline[self.start..usize::from(*bytes)],
+            Bytes::Inline(inline) => &inline[self.start..],
             Bytes::Heap(bytes) => &bytes[self.start..],
             Bytes::InPlace(bytes) => &bytes[self.start..],
         }
@@ -172,7 +175,7 @@ impl Clone for Body {
     /// A copy, which is not in place.
     fn clone(&self) -> Self {
         match &self.bytes {
-            Bytes::Inline(inline, bytes) => Self { bytes: Bytes::Inline(*inline, *bytes), start: self.start },
+            Bytes::Inline(inline) => Self { bytes: Bytes::Inline(*inline), start: self.start },
             Bytes::Heap(_) | Bytes::InPlace(_) => Self::from(self.to_vec()),
         }
     }

@@ -142,23 +142,23 @@ impl CallTable {
             receives: flows.inflow.is_some(),
         });
         self.receiving += usize::from(streams.receives);
-        let ticket = Ticket { serial: self.serial, state: Wait::Waiting(index, None), deadline: None, flows };
-        let place = match self.free_tickets.pop() {
-            Some(place) => {
-                self.tickets[place] = ticket;
-                place
-            }
-            None => {
-                self.tickets.push(ticket);
-                self.tickets.len() - 1
-            }
-        };
+        let place = self.free_tickets.pop().unwrap_or_else(|| {
+            self.tickets.push(Ticket { serial: 0, state: Wait::Free, deadline: None, flows: None });
+            self.tickets.len() - 1
+        });
+        // A free one owns nothing.
+        let ticket = &mut self.tickets[place];
+        ticket.serial = self.serial;
+        ticket.state = Wait::Waiting(index, None);
+        ticket.deadline = None;
+        ticket.flows = flows;
         self.channels[index].call = Some(InFlight { channel, method, streams, begun: None, ticket: Some(place) });
         self.in_flight += 1;
         (CallKey { ticket: place, serial: self.serial }, channel)
     }
 
     /// The call on a channel has ended: the next one may use it.
+    #[inline]
     fn free_channel(&mut self, index: usize) -> Option<InFlight> {
         let call = self.channels[index].call.take()?;
         self.in_flight -= 1;
@@ -173,6 +173,7 @@ impl CallTable {
         if channel.is_control() { self.calls_max } else { channel.index() }
     }
 
+    #[inline]
     fn free_ticket(&mut self, place: usize, kept: &mut usize, spent: &mut Vec<Waker>) -> Wait {
         self.free_tickets.push(place);
         if let Some(mut flows) = self.tickets[place].flows.take() {
@@ -231,12 +232,12 @@ impl CallTable {
 
     /// The outcome of a call, once. Its bytes are taken off `kept`.
     pub(crate) fn take(&mut self, key: CallKey, kept: &mut usize, spent: &mut Vec<Waker>) -> Option<Outcome> {
-        if !matches!(self.wait(key)?, Wait::Done(..)) {
-            return None;
-        }
-        let Wait::Done(outcome, bytes) = self.free_ticket(key.ticket, kept, spent) else { return None };
+        let Wait::Done(_, bytes) = *self.wait(key)? else { return None };
         *kept -= bytes;
-        Some(outcome)
+        match self.free_ticket(key.ticket, kept, spent) {
+            Wait::Done(outcome, _) => Some(outcome),
+            _ => None,
+        }
     }
 
     /// Whether the outcome can be taken.

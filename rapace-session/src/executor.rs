@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::MutexGuard;
-
 #[cfg(feature = "tokio")]
 use crate::handler::Nested;
 use crate::handler::{Nesting, depth};
+use crate::lock::Guard;
 use crate::parker::Parker;
 use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};
@@ -73,7 +72,7 @@ impl Shared {
     }
 
     /// Polls a task without the lock.
-    pub(crate) fn run_task<'a>(&'a self, mut state: MutexGuard<'a, State>, task: Runnable) -> MutexGuard<'a, State> {
+    pub(crate) fn run_task<'a>(&'a self, mut state: Guard<'a, State>, task: Runnable) -> Guard<'a, State> {
         let Runnable { id, depth, mut future, waker } = task;
         state.begin_handler();
         let mut left = None;

@@ -44,6 +44,7 @@ mod handler;
 mod handshake;
 mod in_place;
 mod liveness;
+mod lock;
 mod parker;
 mod patience;
 mod pending;

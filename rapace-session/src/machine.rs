@@ -121,6 +121,12 @@ impl Machine {
         &mut self.wakes
     }
 
+    /// Whether there is no waker to be woken or dropped.
+    #[inline]
+    pub(crate) fn has_nobody_to_wake(&self) -> bool {
+        self.wakes.is_empty() && self.spent.is_empty()
+    }
+
     /// Wakers that are to be dropped.
     pub(crate) fn spent(&mut self) -> &mut Vec<Waker> {
         &mut self.spent
@@ -322,6 +328,11 @@ impl Machine {
         self.served.next(below)
     }
 
+    /// Whether the caller of that one waits no longer.
+    pub(crate) fn next_is_late(&self, below: u8, now: impl FnOnce() -> Instant) -> bool {
+        self.served.peek(below).and_then(|arrived| arrived.deadline).is_some_and(|deadline| now() >= deadline)
+    }
+
     /// Calls that wait for a handler.
     pub(crate) fn arrived(&self) -> usize {
         self.served.waiting()
@@ -346,8 +357,22 @@ impl Machine {
         link: &mut Link,
     ) {
         let Some(method) = self.served.method(key) else { return };
-        let prefix = Prefix::new(None, metadata);
         let bound = self.peer.message_bytes_max;
+        if let Ok(body) = result
+            && metadata.is_empty()
+            && body.len() <= bound.min(link.frame_bytes_max(Class::Reply))
+            && self.outbox.is_empty()
+        {
+            // As most are. One that finds no room goes the long way.
+            let (channel, kind) = (key.channel(), Kind::Reply);
+            let header = FrameHeader { channel, method, kind, flags: Flags::NONE, depth: 0, credit: 0 };
+            match link.try_send(Class::Reply, &header, &[body]) {
+                Ok(()) => return self.served.remove(key, &mut self.kept, &mut self.wakes),
+                Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
+                Err(_) => {}
+            }
+        }
+        let prefix = Prefix::new(None, metadata);
         let metadata_bound = self.peer.metadata_bytes_max;
         let status;
         let (kind, body) = match result {
@@ -443,7 +468,9 @@ impl Machine {
             kept_bytes: self.limits.inbound_bytes_max,
         };
         match kind {
-            Kind::Reply | Kind::Error if self.outbox.holds_request(frame.header.channel) => {
+            Kind::Reply | Kind::Error
+                if !self.outbox.is_empty() && self.outbox.holds_request(frame.header.channel) =>
+            {
                 link.discard(frame.payload);
                 Err(Fault::EarlyFinal { channel: frame.header.channel.raw() })
             }
@@ -501,12 +528,13 @@ impl Machine {
     }
 
     fn step(&mut self, step: Step, link: &mut Link) {
-        if let Step::Arrived(key) = step {
-            self.grant_first(key, link);
-        }
-        if let Step::Answer(key, status) = step {
-            self.served.withdraw(key, link);
-            self.finish(key, Err(&status), &Metadata::new(), link);
+        match step {
+            Step::None => {}
+            Step::Arrived(key) => self.grant_first(key, link),
+            Step::Answer(key, status) => {
+                self.served.withdraw(key, link);
+                self.finish(key, Err(&status), &Metadata::new(), link);
+            }
         }
     }
 

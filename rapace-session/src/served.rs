@@ -270,16 +270,19 @@ impl ServedTable {
 
     /// The next call that a thread may run which already runs a handler of depth `below`: see SPEC C6.
     pub(crate) fn next(&mut self, below: u8) -> Option<Arrived> {
-        let arrived = if self.waiting.front()?.depth > below {
-            self.waiting.pop_front()?
-        } else {
-            let at = self.waiting.iter().position(|arrived| arrived.depth > below)?;
-            self.waiting.remove(at)?
-        };
-        if let Some(Some(served)) = self.entries.get_mut(arrived.key.index) {
+        let key = self.peek(below)?.key;
+        if let Some(Some(served)) = self.entries.get_mut(key.index) {
             served.stage = Stage::Running;
         }
-        Some(arrived)
+        match self.waiting.front() {
+            Some(arrived) if arrived.key == key => self.waiting.pop_front(),
+            _ => self.waiting.remove(self.waiting.iter().position(|arrived| arrived.key == key)?),
+        }
+    }
+
+    /// The same, left in its place.
+    pub(crate) fn peek(&self, below: u8) -> Option<&Arrived> {
+        self.waiting.iter().find(|arrived| arrived.depth > below)
     }
 
     /// Calls that wait for a handler.
@@ -289,7 +292,7 @@ impl ServedTable {
 
     /// Whether a call waits that a thread may run which runs a handler of depth `below`.
     pub(crate) fn has_next(&self, below: u8) -> bool {
-        self.waiting.iter().any(|arrived| arrived.depth > below)
+        self.peek(below).is_some()
     }
 
     /// Takes a call out of those that wait for a handler.

@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rapace_core::Side;
 #[cfg(feature = "tokio")]
 use rapace_core::link::Watch;
@@ -29,6 +29,7 @@ use crate::handler::{Handler, IncomingCall, Nesting, depth};
 use crate::handshake::EXIT_PATIENCE;
 use crate::hello::PeerInfo;
 use crate::limits::Timeouts;
+use crate::lock::{Guard, Lock};
 use crate::liveness::{Liveness, PeerState};
 use crate::machine::{Machine, Request, Unsent};
 use crate::metadata::Metadata;
@@ -45,7 +46,7 @@ use crate::waiters::Waits;
 /// What all handles of a session share.
 pub(crate) struct Shared {
     side: Side,
-    state: Mutex<State>,
+    state: Lock<State>,
     socket: Arc<Socket>,
     view: PeerView,
     process: Option<Mutex<Process>>,
@@ -103,7 +104,7 @@ impl Shared {
         state.link.set_pulse(Pulse::Dormant);
         Ok(Self {
             side,
-            state: Mutex::new(state),
+            state: Lock::new(state),
             socket,
             view,
             alarm: Alarm::new()?,
@@ -119,7 +120,8 @@ impl Shared {
     }
 
     /// The state, under its lock. [`Shared::leave`] is due behind every change.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    #[inline]
+    pub(crate) fn state(&self) -> Guard<'_, State> {
         self.state.lock()
     }
 
@@ -171,7 +173,15 @@ impl Shared {
     }
 
     /// Leaves the lock and wakes whoever is to be woken.
-    pub(crate) fn leave(&self, mut state: MutexGuard<'_, State>) {
+    #[inline]
+    pub(crate) fn leave(&self, state: Guard<'_, State>) {
+        if state.is_settled() {
+            return drop(state);
+        }
+        self.settle(state);
+    }
+
+    fn settle(&self, mut state: Guard<'_, State>) {
         let settled = state.settle();
         drop(state);
         let Some(Settled { wakes, spent, unwanted, alarm }) = settled else { return };
@@ -186,7 +196,7 @@ impl Shared {
         unwanted.into_iter().for_each(drop_future);
     }
 
-    pub(crate) fn relock<'a>(&'a self, state: MutexGuard<'a, State>, between: impl FnOnce()) -> MutexGuard<'a, State> {
+    pub(crate) fn relock<'a>(&'a self, state: Guard<'a, State>, between: impl FnOnce()) -> Guard<'a, State> {
         self.leave(state);
         between();
         self.state()
@@ -272,7 +282,7 @@ impl Shared {
         self: &'a Arc<Self>,
         request: Request<'_>,
         patience: &mut Patience,
-    ) -> Result<(MutexGuard<'a, State>, CallKey), CallError> {
+    ) -> Result<(Guard<'a, State>, CallKey), CallError> {
         self.open_by(request, patience, |state, request| state.open(request))
     }
 
@@ -282,7 +292,7 @@ impl Shared {
         mut request: Request<'_>,
         patience: &mut Patience,
         mut open: impl FnMut(&mut State, &Request<'_>) -> Result<CallKey, Unsent>,
-    ) -> Result<(MutexGuard<'a, State>, CallKey), CallError> {
+    ) -> Result<(Guard<'a, State>, CallKey), CallError> {
         let mut state = self.state();
         let opened = match open(&mut state, &request) {
             Ok(key) => return Ok((state, key)),
@@ -315,7 +325,7 @@ impl Shared {
     /// Waits for the outcome of a call that was sent.
     pub(crate) fn outcome(
         self: &Arc<Self>,
-        state: MutexGuard<'_, State>,
+        state: Guard<'_, State>,
         key: CallKey,
         patience: &mut Patience,
     ) -> Outcome {
@@ -348,7 +358,7 @@ impl Shared {
     /// The same for who has the lock already.
     pub(crate) fn wait_from<'a, T>(
         self: &'a Arc<Self>,
-        mut state: MutexGuard<'a, State>,
+        mut state: Guard<'a, State>,
         purpose: Purpose,
         patience: &mut Patience,
         mut attempt: impl FnMut(&mut State) -> Option<T>,
@@ -428,8 +438,8 @@ impl Shared {
         found
     }
 
-    /// Looks for the next frame without the lock; says whether that was in vain.
-    fn spin<'a>(&'a self, mut state: MutexGuard<'a, State>, purpose: Purpose) -> (MutexGuard<'a, State>, bool) {
+    /// Looks for the next frame; says whether that was in vain. The lock stays here until somebody else wants it.
+    fn spin<'a>(&'a self, mut state: Guard<'a, State>, purpose: Purpose) -> (Guard<'a, State>, bool) {
         let interest = state.interest(purpose.wants_room());
         let watch = match state.link.watch(interest) {
             Ok(watch) => watch,
@@ -439,10 +449,20 @@ impl Shared {
             }
         };
         let budget = state.spinner(purpose).budget();
+        let time = budget.unwrap_or(SPIN_SLICE);
         let mut came = false;
-        state = self.relock(state, || {
-            came = self.look_for(budget.unwrap_or(SPIN_SLICE), || watch.came(&self.view) || self.alarm.is_raised());
-        });
+        let mut wanted = !state.is_settled();
+        let has_come = || watch.came(&self.view) || self.alarm.is_raised();
+        if !wanted {
+            self.look_for(time, || {
+                came = has_come();
+                wanted = self.state.is_wanted();
+                came || wanted
+            });
+        }
+        if wanted && !came {
+            state = self.relock(state, || came = self.look_for(time, has_come));
+        }
         if came {
             state.spinner(purpose).paid();
         }
@@ -461,10 +481,10 @@ impl Shared {
     /// Sleeps until the peer rings, the patience is over, or it is time to look whether the peer still lives.
     fn sleep<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Guard<'a, State>,
         purpose: Purpose,
         patience: &mut Patience,
-    ) -> MutexGuard<'a, State> {
+    ) -> Guard<'a, State> {
         if state.spinner(purpose).budget().is_none() {
             return state;
         }
@@ -496,7 +516,7 @@ impl Shared {
     }
 
     /// Waits on the socket, without the lock, and reads it.
-    fn look_at_socket<'a>(&'a self, state: MutexGuard<'a, State>, timeout: Option<Duration>) -> MutexGuard<'a, State> {
+    fn look_at_socket<'a>(&'a self, state: Guard<'a, State>, timeout: Option<Duration>) -> Guard<'a, State> {
         let mut ready = Ok(Readiness::default());
         let begun = Instant::now();
         let state = self.relock(state, || {
@@ -511,10 +531,10 @@ impl Shared {
     /// Reads the socket, if there is something on it. A peer that is gone has so long to leave its exit status.
     fn read_socket<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Guard<'a, State>,
         ready: io::Result<Readiness>,
         exit_patience: Duration,
-    ) -> MutexGuard<'a, State> {
+    ) -> Guard<'a, State> {
         match ready {
             Ok(ready) => {
                 let ended = ready.socket && state.read_socket() == SocketRead::Ended;
@@ -536,11 +556,11 @@ impl Shared {
     /// Waits for the leader to wake this thread.
     fn follow<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Guard<'a, State>,
         purpose: Purpose,
         patience: &mut Patience,
         below: u8,
-    ) -> MutexGuard<'a, State> {
+    ) -> Guard<'a, State> {
         let parker = Parker::current();
         if let Purpose::Reply(key) = purpose {
             state.machine.set_waker(key, parker.waker());
@@ -565,16 +585,17 @@ impl Shared {
         self.look_for(budget, || watch.came(&self.view))
     }
 
-    fn look_for(&self, budget: Duration, came: impl Fn() -> bool) -> bool {
+    #[inline]
+    fn look_for(&self, budget: Duration, mut came: impl FnMut() -> bool) -> bool {
         if budget.is_zero() {
             return came();
         }
-        if look(&came) {
+        if look(&mut came) {
             return true;
         }
         let start = Instant::now();
         while start.elapsed() < budget {
-            if look(&came) {
+            if look(&mut came) {
                 return true;
             }
         }

@@ -127,22 +127,20 @@ impl State {
     /// The next call that a thread may run which runs a handler of depth `below`. One whose time is over is not begun
     /// (SPEC C8).
     pub(crate) fn next_arrived(&mut self, below: u8) -> Option<Arrived> {
-        loop {
+        while self.machine.next_is_late(below, Instant::now) {
             let arrived = self.machine.next_arrived(below)?;
-            if arrived.deadline.is_none_or(|deadline| Instant::now() < deadline) {
-                return Some(arrived);
-            }
             arrived.body.discard(&mut self.link);
             let late = Status::new(Code::DeadlineExceeded, "the time of the call was over before it began");
             self.machine.finish(arrived.key, Err(&late), &Metadata::new(), &mut self.link);
             self.flush();
         }
+        self.machine.next_arrived(below)
     }
 
     /// Takes what frames there are, and sends what has waited for room; says whether there may be more.
     pub(crate) fn pump(&mut self) -> bool {
         let mut frames = 0;
-        while self.machine.end().is_none() && frames < FRAMES_PER_PUMP {
+        while self.link.has_frame() && self.machine.end().is_none() && frames < FRAMES_PER_PUMP {
             match self.link.receive() {
                 Ok(Some(frame)) => {
                     self.machine.handle(frame, &mut self.link, Instant::now);
@@ -210,12 +208,14 @@ impl State {
     }
 
     /// Rings the peer if there is something for it and it sleeps.
+    #[inline]
     pub(crate) fn flush(&mut self) {
         // Whoever sleeps may have had nothing to send, and then is not woken for room.
         while self.machine.end().is_none() && self.machine.wants_room() && self.widen_sleep() {}
         self.link.flush();
         let (bells, heartbeat) = self.link.bells_sent();
         if bells != self.bells_sent {
+            // This side waits for the peer's answer to it.
             self.bells_sent = bells;
             self.liveness.rung(heartbeat, Instant::now());
         }
@@ -304,10 +304,14 @@ impl State {
     }
 
     /// Somebody is woken for the calls that wait for a handler, and for the tasks that are ready.
+    #[inline]
     pub(crate) fn share_work(&mut self) {
-        if self.waiters.threads() == 0 && self.attendant.is_none() {
-            return;
+        if self.waiters.threads() > 0 || self.attendant.is_some() {
+            self.share_work_with_others();
         }
+    }
+
+    fn share_work_with_others(&mut self) {
         let mut wakes = std::mem::take(self.machine.wakes());
         let (machine, tasks) = (&self.machine, &self.tasks);
         self.waiters.wake_server(&mut wakes, |below| machine.has_arrived(below) || tasks.has_next(below));
@@ -409,19 +413,20 @@ impl State {
         self.machine.end_with(SessionEnd::PeerGone(exit));
     }
 
-    /// To be called before the lock is left: gives what is due behind it, and sees to the end of the session, once.
+    /// Whether nothing can be due behind the lock, so that it may be left without [`State::settle`].
     #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        let waits = self.waiters.count() > 0 || self.leader_wants_room || self.alarm_due;
+        !waits && self.machine.has_nobody_to_wake() && self.machine.end().is_none()
+    }
+
+    /// To be called before the lock is left: gives what is due behind it, and sees to the end of the session, once.
     pub(crate) fn settle(&mut self) -> Option<Settled> {
         self.tell_of_calls();
-        let nothing = self.machine.wakes().is_empty() && self.machine.spent().is_empty() && !self.alarm_due;
+        let nothing = self.machine.has_nobody_to_wake() && !self.alarm_due;
         if nothing && (self.machine.end().is_none() || self.settled) {
             return None;
         }
-        Some(self.settle_all())
-    }
-
-    #[cold]
-    fn settle_all(&mut self) -> Settled {
         let mut unwanted = Vec::new();
         if self.machine.end().is_some() && !self.settled {
             self.settled = true;
@@ -433,7 +438,7 @@ impl State {
             unwanted = self.tasks.clear();
         }
         let (wakes, spent) = (std::mem::take(self.machine.wakes()), std::mem::take(self.machine.spent()));
-        Settled { wakes, spent, unwanted, alarm: std::mem::take(&mut self.alarm_due) }
+        Some(Settled { wakes, spent, unwanted, alarm: std::mem::take(&mut self.alarm_due) })
     }
 
     /// Whoever waits to open a call hears when one has ended, or when there is no hope left.

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rapace_core::channel::ChannelGeneration;
-use rapace_core::descriptor::{Flags, FrameHeader, INLINE_BYTES, Kind, Payload, Run, Verb, encode};
+use rapace_core::descriptor::{Flags, FrameHeader, Inline, Kind, Payload, Run, Verb, encode};
 use rapace_core::fake::FakePeer;
 use rapace_core::layout::header as words;
 use rapace_core::segment::Segment;
@@ -27,10 +27,8 @@ struct Liar {
 
 impl Liar {
     fn send(&mut self, header: FrameHeader, bytes: &[u8]) {
-        let payload = if bytes.len() <= INLINE_BYTES {
-            let mut inline = [0; INLINE_BYTES];
-            inline[..bytes.len()].copy_from_slice(bytes);
-            Payload::Inline(inline, bytes.len().try_into().unwrap())
+        let payload = if let Some(inline) = Inline::new(bytes) {
+            Payload::Inline(inline)
         } else {
             let slot = self.slot;
             self.fake.write_slot(slot, bytes);

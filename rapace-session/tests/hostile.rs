@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rapace_core::channel::ChannelGeneration;
-use rapace_core::descriptor::{Flags, FrameHeader, INLINE_BYTES, Kind, Payload, Run, Verb, encode};
+use rapace_core::descriptor::{Flags, FrameHeader, Inline, Kind, Payload, Run, Verb, encode};
 use rapace_core::fake::FakePeer;
 use rapace_core::segment::Segment;
 use rapace_core::socket::Socket;
@@ -29,10 +29,8 @@ struct Liar {
 impl Liar {
     /// Publishes a frame, with its payload in slots that were not used before.
     fn send(&mut self, header: FrameHeader, bytes: &[u8]) {
-        let payload = if bytes.len() <= INLINE_BYTES {
-            let mut inline = [0; INLINE_BYTES];
-            inline[..bytes.len()].copy_from_slice(bytes);
-            Payload::Inline(inline, bytes.len().try_into().unwrap())
+        let payload = if let Some(inline) = Inline::new(bytes) {
+            Payload::Inline(inline)
         } else {
             let (slot, payload_bytes) = (self.slot, u32::try_from(bytes.len()).unwrap());
             let slots = payload_bytes.div_ceil(GEOMETRY.slot_bytes);

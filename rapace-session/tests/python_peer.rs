@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rapace_core::ChannelId;
 use rapace_core::GeometryConfig;
-use rapace_core::descriptor::{Flags, FrameHeader, Kind, Payload, Run, Verb, encode};
+use rapace_core::descriptor::{Flags, FrameHeader, Inline, Kind, Payload, Run, Verb, encode};
 use rapace_core::fake::FakePeer;
 use rapace_core::layout::Geometry;
 use rapace_core::offer::{Backing, Offer};
@@ -351,7 +351,7 @@ fn offers_that_break_a_rule_are_refused() {
 #[test]
 fn a_fault_of_the_host_ends_the_plugin() {
     let geometry = Geometry::new(GeometryConfig::default()).unwrap();
-    let ping = encode(&FrameHeader::control(Verb::Ping), &Payload::Inline([0; 24], 8));
+    let ping = encode(&FrameHeader::control(Verb::Ping), &Payload::Inline(Inline::new(&[0; 8]).unwrap()));
     let unknown = [0, u64::from(u32::MAX), 0, 7, 0, 0, 0];
     for (sequence, body, rule) in [(2, ping, "D1"), (1, unknown, "D2"), (1, ping, "X2")] {
         let (host, plugin) = Socket::pair().unwrap();
@@ -388,11 +388,7 @@ fn complaint(features: Features, frames: &[(FrameHeader, usize)]) -> String {
         registry: Vec::new(),
     };
     let hello = hello.encode().unwrap();
-    let inline = |bytes: &[u8]| {
-        let mut inline = [0; 24];
-        inline[..bytes.len()].copy_from_slice(bytes);
-        Payload::Inline(inline, bytes.len().try_into().unwrap())
-    };
+    let inline = |bytes: &[u8]| Payload::Inline(Inline::new(bytes).unwrap());
     // All of it is there before the plugin is, so it needs no bell.
     fake.publish(encode(&FrameHeader::control(Verb::Hello), &inline(&hello)));
     fake.publish(encode(&FrameHeader::control(Verb::Accept), &inline(&[])));

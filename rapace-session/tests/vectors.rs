@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rapace_core::descriptor::{Flags, FrameHeader, Kind, Payload, Run, Verb, encode};
+use rapace_core::descriptor::{Flags, FrameHeader, Inline, Kind, Payload, Run, Verb, encode};
 use rapace_core::fake::FakePeer;
 use rapace_core::layout::header;
 use rapace_core::segment::Segment;
@@ -85,10 +85,8 @@ impl Puppet {
 
     /// Publishes a frame: the payload inline if it fits, else from this slot on, which must be fresh.
     fn send(&mut self, header: &FrameHeader, payload: &[u8], slot: u32) {
-        let payload = if payload.len() <= 24 {
-            let mut inline = [0; 24];
-            inline[..payload.len()].copy_from_slice(payload);
-            Payload::Inline(inline, payload.len().try_into().unwrap())
+        let payload = if let Some(inline) = Inline::new(payload) {
+            Payload::Inline(inline)
         } else {
             self.fake.write_slot(slot, payload);
             let payload_bytes = payload.len().try_into().unwrap();

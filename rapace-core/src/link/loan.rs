@@ -2,8 +2,8 @@
 
 use std::ops::{Deref, DerefMut, Range};
 
-use super::{Link, SendRefusal, inline};
-use crate::descriptor::{FrameHeader, INLINE_BYTES};
+use super::{Link, SendRefusal};
+use crate::descriptor::{FrameHeader, Inline, Payload};
 use crate::layout::{WORD_BYTES, header};
 use crate::memory::LentBytes;
 use crate::slots::{Class, OwnRun};
@@ -82,11 +82,10 @@ impl Link {
             return Err((loan, refusal));
         }
         let Loan { bytes, run } = loan;
-        let payload = if payload.len() <= INLINE_BYTES {
-            let inline = inline(&[&bytes[payload]]);
+        let payload = if let Some(inline) = Inline::new(&bytes[payload.clone()]) {
             self.own.take_back(bytes);
             self.pool.give_up(run);
-            inline
+            Payload::Inline(inline)
         } else {
             self.own.take_back(bytes);
             self.hand_over(run, payload.start, payload.len())

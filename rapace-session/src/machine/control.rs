@@ -23,11 +23,10 @@ impl Machine {
             link.discard(frame.payload);
             return Err(Fault::ControlFlags { verb: header.method, found: header.flags.raw() });
         }
-        let (Some(verb), Payload::Inline(inline, length), false) = (verb, frame.payload, header.flags.has(Flags::MORE))
-        else {
+        let (Some(verb), Payload::Inline(inline), false) = (verb, frame.payload, header.flags.has(Flags::MORE)) else {
             return self.long_control(frame, link);
         };
-        let body = &inline[..usize::from(length)];
+        let body = &*inline;
         match verb {
             Verb::Hello | Verb::Accept | Verb::Refuse => Err(Fault::Order {
                 kind: header.kind.raw(),

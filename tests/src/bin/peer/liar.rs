@@ -4,7 +4,7 @@ use std::thread;
 
 use rapace_core::ChannelId;
 use rapace_core::channel::{CHANNELS_MAX, ChannelGeneration};
-use rapace_core::descriptor::{BODY_WORDS, Flags, FrameHeader, Kind, Payload, Run, Verb, encode};
+use rapace_core::descriptor::{BODY_WORDS, Flags, FrameHeader, Inline, Kind, Payload, Run, Verb, encode};
 use rapace_core::layout::header;
 use rapace_core::side::Side;
 use rapace_tests::lie::Lie;
@@ -111,7 +111,7 @@ fn call_of(opener: Side, index: u32) -> FrameHeader {
 
 /// A descriptor that says to have so many inline bytes.
 fn inline(header: &FrameHeader, bytes: u32) -> [u64; BODY_WORDS] {
-    let mut words = encode(header, &Payload::Inline([0; 24], 0));
+    let mut words = encode(header, &Payload::Inline(Inline::EMPTY));
     let [offset, _] = split(words[2]);
     words[2] = u64::from(bytes) << 32 | u64::from(offset);
     words

@@ -3,7 +3,7 @@
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use rapace_core::descriptor::{BODY_WORDS, Flags, FrameHeader, INLINE_BYTES, Kind, Payload, Run, Verb, encode};
+use rapace_core::descriptor::{BODY_WORDS, Flags, FrameHeader, INLINE_BYTES, Inline, Kind, Payload, Run, Verb, encode};
 use rapace_core::fake::FakePeer;
 use rapace_core::layout::{LINE_BYTES, PAGE_BYTES, header};
 use rapace_core::segment::Segment;
@@ -66,12 +66,8 @@ impl Raw {
 
     /// A payload with these bytes.
     pub(crate) fn payload(&mut self, bytes: &[u8]) -> Payload {
-        if let Ok(length) = u8::try_from(bytes.len())
-            && bytes.len() <= INLINE_BYTES
-        {
-            let mut inline = [0; INLINE_BYTES];
-            inline[..bytes.len()].copy_from_slice(bytes);
-            return Payload::Inline(inline, length);
+        if let Some(inline) = Inline::new(bytes) {
+            return Payload::Inline(inline);
         }
         let payload_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let slots = payload_bytes.div_ceil(self.geometry().slot_bytes());
