@@ -468,9 +468,7 @@ impl Machine {
             kept_bytes: self.limits.inbound_bytes_max,
         };
         match kind {
-            Kind::Reply | Kind::Error
-                if !self.outbox.is_empty() && self.outbox.holds_request(frame.header.channel) =>
-            {
+            Kind::Reply | Kind::Error if !self.outbox.is_empty() && self.outbox.holds_request(frame.header.channel) => {
                 link.discard(frame.payload);
                 Err(Fault::EarlyFinal { channel: frame.header.channel.raw() })
             }

@@ -29,8 +29,8 @@ use crate::handler::{Handler, IncomingCall, Nesting, depth};
 use crate::handshake::EXIT_PATIENCE;
 use crate::hello::PeerInfo;
 use crate::limits::Timeouts;
-use crate::lock::{Guard, Lock};
 use crate::liveness::{Liveness, PeerState};
+use crate::lock::{Guard, Lock};
 use crate::machine::{Machine, Request, Unsent};
 use crate::metadata::Metadata;
 use crate::parker::Parker;
@@ -323,12 +323,7 @@ impl Shared {
     }
 
     /// Waits for the outcome of a call that was sent.
-    pub(crate) fn outcome(
-        self: &Arc<Self>,
-        state: Guard<'_, State>,
-        key: CallKey,
-        patience: &mut Patience,
-    ) -> Outcome {
+    pub(crate) fn outcome(self: &Arc<Self>, state: Guard<'_, State>, key: CallKey, patience: &mut Patience) -> Outcome {
         let outcome = self.wait_from(state, Purpose::Reply(key), patience, |state| self.take(state, key));
         outcome.unwrap_or_else(|| {
             self.abandon(key);
@@ -449,20 +444,9 @@ impl Shared {
             }
         };
         let budget = state.spinner(purpose).budget();
-        let time = budget.unwrap_or(SPIN_SLICE);
-        let mut came = false;
-        let mut wanted = !state.is_settled();
         let has_come = || watch.came(&self.view) || self.alarm.is_raised();
-        if !wanted {
-            self.look_for(time, || {
-                came = has_come();
-                wanted = self.state.is_wanted();
-                came || wanted
-            });
-        }
-        if wanted && !came {
-            state = self.relock(state, || came = self.look_for(time, has_come));
-        }
+        let came;
+        (state, came) = self.look_with(state, budget.unwrap_or(SPIN_SLICE), has_come);
         if came {
             state.spinner(purpose).paid();
         }
@@ -479,12 +463,7 @@ impl Shared {
     }
 
     /// Sleeps until the peer rings, the patience is over, or it is time to look whether the peer still lives.
-    fn sleep<'a>(
-        &'a self,
-        mut state: Guard<'a, State>,
-        purpose: Purpose,
-        patience: &mut Patience,
-    ) -> Guard<'a, State> {
+    fn sleep<'a>(&'a self, mut state: Guard<'a, State>, purpose: Purpose, patience: &mut Patience) -> Guard<'a, State> {
         if state.spinner(purpose).budget().is_none() {
             return state;
         }
@@ -579,27 +558,38 @@ impl Shared {
         state
     }
 
-    /// Looks at the ring for as long as the budget lasts, without the lock; says whether something has come.
+    /// Looks at the ring for so long; says whether something has come.
     #[cfg(feature = "tokio")]
-    pub(crate) fn spin_on(&self, watch: &Watch, budget: Duration) -> bool {
-        self.look_for(budget, || watch.came(&self.view))
+    pub(crate) fn look_on<'a>(
+        &'a self,
+        state: Guard<'a, State>,
+        watch: &Watch,
+        time: Duration,
+    ) -> (Guard<'a, State>, bool) {
+        self.look_with(state, time, || watch.came(&self.view))
     }
 
+    /// Looks for so long, with the lock until somebody else wants it; says whether it was found.
     #[inline]
-    fn look_for(&self, budget: Duration, mut came: impl FnMut() -> bool) -> bool {
-        if budget.is_zero() {
-            return came();
+    fn look_with<'a>(
+        &'a self,
+        mut state: Guard<'a, State>,
+        time: Duration,
+        mut find: impl FnMut() -> bool,
+    ) -> (Guard<'a, State>, bool) {
+        let mut found = false;
+        let mut wanted = !state.is_settled();
+        if !wanted {
+            look_for(time, || {
+                found = find();
+                wanted = self.state.is_wanted();
+                found || wanted
+            });
         }
-        if look(&mut came) {
-            return true;
+        if wanted && !found {
+            state = self.relock(state, || found = look_for(time, find));
         }
-        let start = Instant::now();
-        while start.elapsed() < budget {
-            if look(&mut came) {
-                return true;
-            }
-        }
-        false
+        (state, found)
     }
 
     pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
@@ -641,6 +631,24 @@ impl Shared {
         machine.close(reason, link);
         self.leave(state);
     }
+}
+
+/// Looks for so long; says whether it was found.
+#[inline]
+fn look_for(time: Duration, mut find: impl FnMut() -> bool) -> bool {
+    if time.is_zero() {
+        return find();
+    }
+    if look(&mut find) {
+        return true;
+    }
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if look(&mut find) {
+            return true;
+        }
+    }
+    false
 }
 
 /// A request from wherever this thread is.

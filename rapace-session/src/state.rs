@@ -416,7 +416,7 @@ impl State {
     /// Whether nothing can be due behind the lock, so that it may be left without [`State::settle`].
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
-        let waits = self.waiters.count() > 0 || self.leader_wants_room || self.alarm_due;
+        let waits = self.waiters.want_room() || self.leader_wants_room || self.alarm_due;
         !waits && self.machine.has_nobody_to_wake() && self.machine.end().is_none()
     }
 

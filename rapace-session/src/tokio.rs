@@ -18,7 +18,6 @@ use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::runtime::Handle;
 use ::tokio::time::{Instant, Sleep, sleep_until, timeout};
-use parking_lot::MutexGuard;
 use rapace_core::link::Pulse;
 use rapace_core::sleep;
 
@@ -27,6 +26,7 @@ use crate::calls::{CallKey, Reply};
 use crate::error::{CallError, SessionEnd};
 use crate::handler::IncomingCall;
 use crate::handshake::EXIT_PATIENCE;
+use crate::lock::Guard;
 use crate::pending::PendingCall;
 use crate::role::{PeerA, Role};
 use crate::session::{CallOptions, Session};
@@ -145,18 +145,14 @@ impl State {
 }
 
 /// Looks for the reply to a call for a moment, in the lead, and gives it up.
-pub(crate) fn look_alone<'a>(
-    shared: &'a Arc<Shared>,
-    mut state: MutexGuard<'a, State>,
-    key: CallKey,
-) -> MutexGuard<'a, State> {
+pub(crate) fn look_alone<'a>(shared: &'a Arc<Shared>, mut state: Guard<'a, State>, key: CallKey) -> Guard<'a, State> {
     state.pump();
     if !state.machine.has_outcome(key)
         && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
     {
         let budget = state.spinner(Purpose::Reply(key)).budget_of_task();
-        let mut came = false;
-        state = shared.relock(state, || came = shared.spin_on(&watch, budget));
+        let came;
+        (state, came) = shared.look_on(state, &watch, budget);
         state.pump();
         let spinner = state.spinner(Purpose::Reply(key));
         if came { spinner.paid() } else { spinner.left() }
@@ -293,19 +289,19 @@ impl Attendant {
     }
 
     /// The calls that have come are answered: looks for the next, which often follows at once, before the task waits.
-    fn look_for_more<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn look_for_more<'a>(&'a self, mut state: Guard<'a, State>) -> Guard<'a, State> {
         let budget = state.spinner(Purpose::Serve).budget_of_task();
+        let mut came = false;
         if !budget.is_zero()
             && let Ok(watch) = state.link.watch(sleep::Interest::Frames)
-            && {
-                let mut came = false;
-                state = self.shared.relock(state, || came = self.shared.spin_on(&watch, budget));
-                came
-            }
         {
-            state.spinner(Purpose::Serve).paid();
+            (state, came) = self.shared.look_on(state, &watch, budget);
+        }
+        let spinner = state.spinner(Purpose::Serve);
+        if came {
+            spinner.paid()
         } else {
-            state.spinner(Purpose::Serve).left();
+            spinner.left()
         }
         state
     }
