@@ -11,6 +11,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use rapace_benches::neighbour::Neighbour;
 use rapace_benches::{CacheLine, ECHO, Error, EventFds, TYPED, UnixSocket, play_role, session};
 use rapace_session::tokio::AsyncSession;
 use rapace_session::{CallOptions, PeerA, Session};
@@ -103,7 +104,7 @@ const RUNS: usize = 15;
 type Row = (&'static str, u64, fn(u64) -> Result<Duration, Error>);
 
 /// Each run has a peer of its own, for one that spins takes a core for as long as it lives; it is warmed up first.
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 15] = [
     ("cache line", 20_000, |count| {
         let mut line = CacheLine::new()?;
         line.round_trips(count / 10);
@@ -111,13 +112,7 @@ const ROWS: [Row; 7] = [
     }),
     ("typed call, spin", 20_000, |count| run_session("spin", count)),
     ("typed call, adaptive", 20_000, |count| run_session("adaptive", count)),
-    ("typed call, tokio", 20_000, |count| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let _inside = runtime.enter();
-        let session = AsyncSession::new(session("adaptive")?)?;
-        tokio_calls(&runtime, &session, count / 10);
-        Ok(tokio_calls(&runtime, &session, count))
-    }),
+    ("typed call, tokio", 20_000, run_tokio),
     ("typed call, park", 300, |count| run_session("park", count)),
     ("eventfd", 300, |count| {
         let mut events = EventFds::new()?;
@@ -129,7 +124,89 @@ const ROWS: [Row; 7] = [
         socket.round_trips(count / 10)?;
         socket.round_trips(count)
     }),
+    ("after 1 ms, eventfd", 100, |count| {
+        let mut events = EventFds::new()?;
+        events.round_trips(100)?;
+        after_silences(count, || events.round_trips(1).map(drop))
+    }),
+    ("after 1 ms, adaptive", 100, |count| {
+        let session = session("adaptive")?;
+        typed_calls(&session, 100);
+        after_silences(count, || {
+            typed_calls(&session, 1);
+            Ok(())
+        })
+    }),
+    ("after 1 ms, tokio", 100, |count| {
+        let (runtime, session) = tokio_session()?;
+        tokio_calls(&runtime, &session, 100);
+        after_silences(count, || {
+            tokio_calls(&runtime, &session, 1);
+            Ok(())
+        })
+    }),
+    ("busy: Unix socket", 10_000, |count| {
+        let _neighbour = Neighbour::new()?;
+        let mut socket = UnixSocket::new()?;
+        socket.round_trips(count / 2)?;
+        socket.round_trips(count)
+    }),
+    ("busy: adaptive", 10_000, |count| {
+        let _neighbour = Neighbour::new()?;
+        run_session("adaptive", count)
+    }),
+    ("busy: park", 10_000, |count| {
+        let _neighbour = Neighbour::new()?;
+        run_session("park", count)
+    }),
+    ("busy: tokio", 10_000, |count| {
+        let _neighbour = Neighbour::new()?;
+        run_tokio(count)
+    }),
+    ("busy: 64 in flight", 20_000, |count| {
+        let _neighbour = Neighbour::new()?;
+        let session = session("adaptive")?;
+        in_flight(&session, count / 2);
+        Ok(in_flight(&session, count))
+    }),
 ];
+
+/// Calls, each of them behind a millisecond in which nothing happens: their median, as often as there are calls.
+fn after_silences(count: u64, mut call: impl FnMut() -> Result<(), Error>) -> Result<Duration, Error> {
+    let mut times = Vec::new();
+    for _ in 0..count {
+        std::thread::sleep(Duration::from_millis(1));
+        let start = Instant::now();
+        call()?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2] * u32::try_from(count)?)
+}
+
+fn tokio_session() -> Result<(tokio::runtime::Runtime, AsyncSession<PeerA>), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let inside = runtime.enter();
+    let session = AsyncSession::new(session("adaptive")?)?;
+    drop(inside);
+    Ok((runtime, session))
+}
+
+fn run_tokio(count: u64) -> Result<Duration, Error> {
+    let (runtime, session) = tokio_session()?;
+    tokio_calls(&runtime, &session, count / 10);
+    Ok(tokio_calls(&runtime, &session, count))
+}
+
+/// So many calls, 64 at a time.
+fn in_flight(session: &Session<PeerA>, count: u64) -> Duration {
+    let start = Instant::now();
+    for _ in 0..count / 64 {
+        let calls: Vec<_> = (0..64).map(|_| session.start(ECHO, &[7; 64], &CallOptions::new()).unwrap()).collect();
+        calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
+    }
+    start.elapsed()
+}
 
 fn run_session(strategy: &str, count: u64) -> Result<Duration, Error> {
     let session = session(strategy)?;

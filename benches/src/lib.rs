@@ -3,6 +3,7 @@
 
 pub mod ends;
 pub mod kind;
+pub mod neighbour;
 pub mod typed;
 
 use std::hint::black_box;
@@ -42,6 +43,7 @@ pub fn play_role() -> Result<bool, Error> {
     match role.as_str() {
         "cache-line" => bounce(&accept_segment(&socket)?),
         "eventfd" => bounce_eventfd(&socket)?,
+        neighbour::ROLE => neighbour::keep_busy(|| socket.drain(1).is_ok_and(|drained| drained.ended)),
         "socket" => while bounce_socket(&socket).is_ok() {},
         other => match other.strip_prefix(TYPED_ROLE) {
             Some(wait) => typed::serve(socket, config(strategy(wait)?))?,

@@ -9,6 +9,9 @@ pub const SERVE: &str = "--role-server";
 /// The role of a client, which measures one row once.
 pub const MEASURE: &str = "--role-client";
 
+/// What is measured instead of a row: the pairs of the aims, by their places in the list.
+pub const PAIRS: &str = "aims";
+
 /// What this process is to do.
 #[derive(Debug)]
 pub enum Task {

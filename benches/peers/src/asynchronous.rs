@@ -1,9 +1,10 @@
 //! What the clients of all async systems do with a call of theirs.
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::task::Poll;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::poll;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Error;
@@ -53,6 +54,8 @@ where
     work.settle(total)
 }
 
+/// Each call is polled once, which sends it, and the oldest is awaited: with answers that come in order it costs all systems
+/// less than `FuturesUnordered`.
 async fn at_a_time<R, F>(
     depth: usize,
     work: &mut Work,
@@ -62,15 +65,17 @@ async fn at_a_time<R, F>(
 where
     F: Future<Output = Result<R, Error>>,
 {
-    let mut calls = FuturesUnordered::new();
+    let mut open = VecDeque::with_capacity(depth);
     loop {
-        while calls.len() < depth {
+        while open.len() < depth {
             let Some(body) = work.begin_owned() else { break };
-            calls.push(call(body));
+            let mut call = Box::pin(call(body));
+            match poll!(&mut call) {
+                Poll::Ready(reply) => end(work, reply?)?,
+                Poll::Pending => open.push_back(call),
+            }
         }
-        match calls.next().await {
-            Some(reply) => end(work, reply?)?,
-            None => return Ok(()),
-        }
+        let Some(oldest) = open.pop_front() else { return Ok(()) };
+        end(work, oldest.await?)?;
     }
 }

@@ -6,8 +6,11 @@ use crate::header::Header;
 use crate::table::{Row, Table, number};
 
 const COLOURS: [&str; 6] = ["#0b5fa5", "#1b9e77", "#d9a400", "#e0701b", "#c2255c", "#6a3d9a"];
-const LABELS: f64 = 210.0;
-const WIDTH: f64 = 980.0;
+/// Where values begin is where the names end: so wide is a letter of them at most.
+const LETTER: f64 = 7.6;
+const VALUES: f64 = 700.0;
+/// Left of the axis, where what is nothing lies, which a logarithm has no place for.
+const NOTHING: f64 = 40.0;
 const RIGHT: f64 = 70.0;
 const TOP: f64 = 84.0;
 const LINE: f64 = 24.0;
@@ -15,11 +18,12 @@ const LINE: f64 = 24.0;
 /// The chart as SVG.
 pub fn draw(table: &Table, header: &Header) -> String {
     let axis = Axis::over(table);
+    let width = axis.left + VALUES + RIGHT;
     let bottom = TOP + LINE * table.rows.len() as f64;
     let height = bottom + 62.0;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     let better = if table.more_is_better { "to the right is better" } else { "to the left is better" };
@@ -32,7 +36,7 @@ pub fn draw(table: &Table, header: &Header) -> String {
         "fill=\"#555\"",
         &format!("{}, logarithmic; {better}; bars: min to max", table.unit),
     );
-    legend(&mut svg, table);
+    legend(&mut svg, table, axis.left);
     for (value, labelled) in axis.ticks() {
         let x = axis.x(value);
         let colour = if labelled { "#bbb" } else { "#eee" };
@@ -40,6 +44,15 @@ pub fn draw(table: &Table, header: &Header) -> String {
         if labelled {
             text(&mut svg, x, bottom + 16.0, "middle", "", &plain(value));
         }
+    }
+    if axis.has_nothing {
+        let x = axis.left - NOTHING;
+        line(&mut svg, (x, TOP), (x, bottom), "#bbb", 1.0);
+        text(&mut svg, x, bottom + 16.0, "middle", "", "0");
+    }
+    if let Some(mark) = table.mark {
+        let x = axis.x(mark);
+        line(&mut svg, (x, TOP - 8.0), (x, bottom), "#c2255c", 2.0);
     }
     for (index, row) in table.rows.iter().enumerate() {
         draw_row(&mut svg, &axis, table, row, TOP + LINE * (index as f64 + 0.5));
@@ -58,11 +71,11 @@ fn draw_row(svg: &mut String, axis: &Axis, table: &Table, row: &Row, y: f64) {
         Row { is_limit: true, .. } => "font-style=\"italic\" fill=\"#555\"",
         _ => "",
     };
-    line(svg, (LABELS, y + LINE / 2.0), (WIDTH - RIGHT, y + LINE / 2.0), "#f3f3f3", 1.0);
-    text(svg, LABELS - 10.0, y + 4.0, "end", style, &row.name);
+    line(svg, (axis.names, y + LINE / 2.0), (axis.left + VALUES, y + LINE / 2.0), "#f3f3f3", 1.0);
+    text(svg, axis.names - 10.0, y + 4.0, "end", style, &row.name);
     let mut last = 0.0f64;
     for (column, cell) in row.cells.iter().enumerate() {
-        let Some(cell) = cell.filter(|cell| cell.value > 0.0 || table.columns.len() == 1) else { continue };
+        let Some(cell) = cell else { continue };
         let (x, colour) = (axis.x(cell.value), COLOURS[column % COLOURS.len()]);
         last = last.max(axis.x(cell.max));
         // Bars lie beside each other, for they overlap.
@@ -75,16 +88,18 @@ fn draw_row(svg: &mut String, axis: &Axis, table: &Table, row: &Row, y: f64) {
         );
     }
     if let ([Some(cell)], true) = (row.cells.as_slice(), table.columns.len() == 1) {
-        text(svg, last + 10.0, y + 4.0, "start", "fill=\"#333\"", &number(cell.value));
+        // With a rim, for it may lie on a line.
+        let style = "fill=\"#333\" stroke=\"white\" stroke-width=\"4\" paint-order=\"stroke\"";
+        text(svg, last + 10.0, y + 4.0, "start", style, &number(cell.value));
     }
 }
 
-fn legend(svg: &mut String, table: &Table) {
+fn legend(svg: &mut String, table: &Table, left: f64) {
     if table.columns.len() < 2 {
         return;
     }
     for (index, column) in table.columns.iter().enumerate() {
-        let x = LABELS + 110.0 * index as f64;
+        let x = left + 110.0 * index as f64;
         let colour = COLOURS[index % COLOURS.len()];
         _ = writeln!(svg, "<circle cx=\"{x}\" cy=\"62\" r=\"5\" fill=\"{colour}\"/>");
         text(svg, x + 10.0, 66.0, "start", "", column);
@@ -95,6 +110,10 @@ fn legend(svg: &mut String, table: &Table) {
 struct Axis {
     low: f64,
     high: f64,
+    /// Where names end, and where the least value lies.
+    names: f64,
+    left: f64,
+    has_nothing: bool,
 }
 
 impl Axis {
@@ -103,18 +122,23 @@ impl Axis {
         let cells = || table.rows.iter().flat_map(|row| row.cells.iter().flatten());
         let least = cells().map(|cell| cell.min).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
         let greatest = cells().map(|cell| cell.max).fold(0.0, f64::max);
+        let longest = table.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
+        let (names, has_nothing) = (longest as f64 * LETTER + 26.0, cells().any(|cell| cell.min <= 0.0));
+        let left = if has_nothing { names + 1.5 * NOTHING } else { names };
         if greatest <= 0.0 {
-            return Self { low: -2.0, high: 0.0 };
+            return Self { low: -2.0, high: 0.0, names, left, has_nothing };
         }
         let low = least.log10().floor().max(greatest.log10() - 9.0);
-        Self { low, high: greatest.log10().ceil().max(low + 1.0) }
+        Self { low, high: greatest.log10().ceil().max(low + 1.0), names, left, has_nothing }
     }
 
-    /// What is nothing, or less than the axis has, lies at its left end.
+    /// What is less than the axis has lies at its left end.
     fn x(&self, value: f64) -> f64 {
-        let place =
-            (value.max(f64::MIN_POSITIVE).log10().clamp(self.low, self.high) - self.low) / (self.high - self.low);
-        LABELS + place * (WIDTH - LABELS - RIGHT)
+        if value <= 0.0 {
+            return self.left - NOTHING;
+        }
+        let place = (value.log10().clamp(self.low, self.high) - self.low) / (self.high - self.low);
+        self.left + place * VALUES
     }
 
     /// The lines of the grid, and whether they have a number.

@@ -46,36 +46,63 @@ type Key = (usize, String, usize);
 /// All readings so far.
 #[derive(Debug, Default)]
 pub struct Readings {
-    values: BTreeMap<Key, (String, Vec<f64>)>,
+    values: BTreeMap<Key, (String, Runs)>,
 }
 
+/// A value of each run that has one.
+pub type Runs = BTreeMap<usize, f64>;
+
 impl Readings {
-    /// Adds a reading of a row.
-    pub fn add(&mut self, row: usize, reading: Reading) {
+    /// Adds a reading of a row in a run.
+    pub fn add(&mut self, run: usize, row: usize, reading: Reading) {
         let entry = self.values.entry((row, reading.metric, reading.bytes)).or_default();
         entry.0 = reading.unit;
-        entry.1.push(reading.value);
+        entry.1.insert(run, reading.value);
+    }
+
+    /// What the runs have of this.
+    pub fn runs(&self, row: usize, metric: &str, bytes: usize) -> Option<&Runs> {
+        self.values.get(&(row, metric.to_owned(), bytes)).map(|(_, runs)| runs)
     }
 
     /// The medians, row by row.
     pub fn figures(&self, rows: &[(String, String)]) -> Vec<Figure> {
-        let figure = |((row, metric, bytes), (unit, values)): (&Key, &(String, Vec<f64>))| {
-            let mut values = values.clone();
-            values.sort_by(f64::total_cmp);
+        let figure = |((row, metric, bytes), (unit, runs)): (&Key, &(String, Runs))| {
             let (system, mode) = rows.get(*row)?.clone();
+            let spread = Spread::of(runs.values().copied())?;
             Some(Figure {
                 system,
                 mode,
                 metric: metric.clone(),
                 bytes: *bytes,
-                value: median(&values)?,
+                value: spread.median,
                 unit: unit.clone(),
-                runs: values.len(),
-                min: *values.first()?,
-                max: *values.last()?,
+                runs: runs.len(),
+                min: spread.min,
+                max: spread.max,
             })
         };
         self.values.iter().filter_map(figure).collect()
+    }
+}
+
+/// The median of some values, the least and the greatest of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The median.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of these; `None` if there are none.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<_> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        Some(Self { median: median(&sorted)?, min: *sorted.first()?, max: *sorted.last()? })
     }
 }
 
@@ -93,9 +120,9 @@ mod tests {
     #[test]
     fn a_figure_is_the_median_of_its_runs_with_their_spread() {
         let mut readings = Readings::default();
-        for value in [3.0, 1.0, 2.0, 9.0] {
+        for (run, value) in [3.0, 1.0, 2.0, 9.0].into_iter().enumerate() {
             let (metric, unit) = ("unary_p50".to_owned(), "ns".to_owned());
-            readings.add(1, Reading { metric, bytes: 8, value, unit });
+            readings.add(run, 1, Reading { metric, bytes: 8, value, unit });
         }
         let rows = [("a", "b"), ("c", "d")].map(|(system, mode)| (system.to_owned(), mode.to_owned()));
         let figures = readings.figures(&rows);

@@ -1,9 +1,10 @@
 //! The physical limits of the machine, measured as if they were systems that take part. Client and server are on a processor
-//! each, but for the wake-up on one core.
+//! each, but for the wake-up on one core and the bare process.
 
 mod cache_line;
 mod copy_echo;
 mod copying;
+mod process;
 mod shared;
 mod wake_up;
 
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Box<dyn Peer>> {
 
 const NAME: &str = "limit";
 const ONE_CORE: &str = "wake-up-one-core";
+const PROCESS: &str = "process";
 
 struct Limit;
 
@@ -28,8 +30,9 @@ impl Peer for Limit {
         NAME
     }
 
+    /// Those that rapace is compared with most come last, right before it: the machine may change.
     fn modes(&self) -> &'static [&'static str] {
-        &["cache-line", "wake-up", "wake-up-one-core", "memcpy", "copy-echo"]
+        &[PROCESS, "memcpy", ONE_CORE, "wake-up", "copy-echo", "cache-line"]
     }
 
     fn polls(&self, _mode: &str) -> bool {
@@ -37,8 +40,11 @@ impl Peer for Limit {
     }
 
     fn start(&self, mode: &str, place: &Path) -> Result<Box<dyn Client>, Error> {
-        pin(false)?;
+        if mode != PROCESS {
+            pin(false)?;
+        }
         Ok(match mode {
+            PROCESS => Box::new(process::start(place)?),
             "cache-line" => Box::new(cache_line::start(place)?),
             "wake-up" | ONE_CORE => Box::new(wake_up::start(mode, place)?),
             "memcpy" => Box::new(copying::Copying),
@@ -47,6 +53,9 @@ impl Peer for Limit {
     }
 
     fn serve(&self, mode: &str, _place: &Path) -> Result<(), Error> {
+        if mode == PROCESS {
+            return process::serve();
+        }
         pin(mode != ONE_CORE)?;
         match mode {
             "cache-line" => cache_line::serve(),

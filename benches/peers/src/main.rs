@@ -2,6 +2,7 @@
 //!
 //! The program starts itself as client and server of each system; see README.md.
 
+mod aims;
 mod args;
 mod asynchronous;
 mod chart;
@@ -44,7 +45,11 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Measure(role, quick) => {
             server::end_with_parent()?;
             let plan = if quick { plan::Plan::quick() } else { plan::Plan::full() };
-            measure::run(find(&role.system)?.as_ref(), &role, &plan)?;
+            if role.system == args::PAIRS {
+                aims::pair::run(&role, &plan)?;
+            } else {
+                measure::run(find(&role.system)?.as_ref(), &role, &plan)?;
+            }
         }
         Task::Help => print!("{}", args::HELP),
     }

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use crate::Error;
 use crate::args::Role;
 use crate::clock::Clock;
-use crate::figure::Reading;
+use crate::figure::{Reading, median};
 use crate::peer::{Client, Peer};
 use crate::plan::{IN_FLIGHT, ONE_WAY_SIZES, Plan, SIZES};
-use crate::server::{memory, processor_time, processor_time_of_others};
+use crate::server::{memory, processor_time, processor_time_of_others, wake_ups};
 use crate::work::Work;
 
 /// After it, both sides of a call have gone to rest.
 const SETTLING: Duration = Duration::from_millis(20);
+
+const MILLION: u64 = 1_000_000;
 
 /// Measures, and prints.
 pub fn run(peer: &dyn Peer, role: &Role, plan: &Plan) -> Result<(), Error> {
@@ -25,9 +27,11 @@ pub fn run(peer: &dyn Peer, role: &Role, plan: &Plan) -> Result<(), Error> {
     row.unary(client.as_mut())?;
     row.memory(client.as_ref())?;
     row.throughput(client.as_mut())?;
+    row.threads(client.as_mut())?;
     row.rest(client.as_mut())?;
     drop(client);
-    row.plugins()
+    row.plugins()?;
+    row.growth()
 }
 
 struct Row<'a> {
@@ -75,7 +79,7 @@ impl Row<'_> {
             }
         }
         times.sort_by(f64::total_cmp);
-        say("spawn_to_first_reply", 0, crate::figure::median(&times), "ns")
+        say("spawn_to_first_reply", 0, median(&times), "ns")
     }
 
     fn unary(&mut self, client: &mut dyn Client) -> Result<(), Error> {
@@ -83,14 +87,17 @@ impl Row<'_> {
         for bytes in SIZES.into_iter().filter(|bytes| client.takes(*bytes)).collect::<Vec<_>>() {
             let work = self.sequential(client, |room| Work::sequential(&clock, bytes, time / 5, room))?;
             self.room = work.into_room();
+            let bells_before = client.bells_and_sleeps()?;
             let before = self.processor_time(client)?;
             let mut work = self.sequential(client, |room| Work::sequential(&clock, bytes, time, room))?;
             let spent = self.processor_time(client)?.saturating_sub(before);
+            let bells = client.bells_and_sleeps()?.zip(bells_before).map(|(after, before)| after - before);
             for (metric, per_mille) in [("unary_p50", 500), ("unary_p99", 990), ("unary_p999", 999)] {
                 say(metric, bytes, work.quantile(per_mille), "ns")?;
             }
             if bytes == SIZES[0] && work.ended() > 0 {
                 say("cpu_per_call", bytes, Some(spent.as_secs_f64() * 1e9 / work.ended() as f64), "ns")?;
+                say("bells_and_sleeps", bytes, bells.map(|bells| bells as f64 / work.ended() as f64), "per call")?;
             }
             self.room = work.into_room();
         }
@@ -137,6 +144,22 @@ impl Row<'_> {
         Ok(())
     }
 
+    /// Calls of 8 bytes by several threads at once.
+    fn threads(&mut self, client: &mut dyn Client) -> Result<(), Error> {
+        for count in self.plan.threads {
+            let works =
+                |time| (0..*count).map(|_| Work::in_flight(&self.clock, 8, *count + 1, time)).collect::<Vec<_>>();
+            if !client.threads(&mut works(self.plan.throughput / 5))? {
+                return Ok(());
+            }
+            let (mut works, begun) = (works(self.plan.throughput), Instant::now());
+            client.threads(&mut works)?;
+            let calls: u64 = works.iter().map(Work::ended).sum();
+            say(&format!("threads_{count}"), 8, Some(calls as f64 / begun.elapsed().as_secs_f64()), "calls/s")?;
+        }
+        Ok(())
+    }
+
     fn rest(&mut self, client: &mut dyn Client) -> Result<(), Error> {
         if !client.rests() {
             return Ok(());
@@ -153,25 +176,27 @@ impl Row<'_> {
         }
         let Some(server) = client.server_id() else { return Ok(()) };
         // The thread that measures sleeps, but for the measuring.
-        let spent = || Ok::<_, Error>(processor_time(server)? + processor_time_of_others(std::process::id())?);
+        let us = std::process::id();
+        let spent = || Ok::<_, Error>(processor_time(server)? + processor_time_of_others(us)?);
+        let woken = || Ok::<_, Error>(wake_ups(server)? + wake_ups(us)?);
         std::thread::sleep(SETTLING);
-        let (before, begun) = (spent()?, Instant::now());
+        let (before, woken_before, begun) = (spent()?, woken()?, Instant::now());
         std::thread::sleep(self.plan.idle);
-        let share = spent()?.saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64();
-        say("idle_cpu", 0, Some(100.0 * share), "%")
+        let seconds = begun.elapsed().as_secs_f64();
+        let (share, woken) = (spent()?.saturating_sub(before).as_secs_f64() / seconds, woken()? - woken_before);
+        say("idle_cpu", 0, Some(100.0 * share), "%")?;
+        say("idle_wake_ups", 0, Some(woken as f64 / seconds), "per s")
     }
 
     /// One of several plugins of a host is busy.
     fn plugins(&mut self) -> Result<(), Error> {
         let clock = self.clock.clone();
         let mut clients: Vec<Box<dyn Client>> = Vec::new();
-        for count in self.plan.plugins {
-            if *count > 1 && self.peer.polls(&self.role.mode) {
-                break;
-            }
+        let most = self.peer.servers_max(&self.role.mode);
+        for count in self.plan.plugins.iter().filter(|count| **count <= most) {
             while clients.len() < *count {
                 let mut client = self.start()?;
-                if client.server_id().is_none() {
+                if client.server_id().is_none() || !client.takes(8) {
                     return Ok(());
                 }
                 self.room = self.sequential(client.as_mut(), |room| Work::calls(&clock, 8, 1, room))?.into_room();
@@ -187,6 +212,28 @@ impl Row<'_> {
                     say(&format!("plugins_{count}"), 8, median, "ns")?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The mean call of the first million, and of the last.
+    fn growth(&mut self) -> Result<(), Error> {
+        if self.plan.millions == 0 || !self.peer.grows(&self.role.mode) {
+            return Ok(());
+        }
+        let clock = self.clock.clone();
+        let mut client = self.start()?;
+        for million in 1..=self.plan.millions {
+            let mut work = self.sequential(client.as_mut(), |room| Work::calls(&clock, 8, MILLION, room))?;
+            let mean = work.finish() * 1e9 / work.ended().max(1) as f64;
+            if work.ended() < MILLION {
+                // It takes too long for what is left of the race.
+                return Ok(());
+            }
+            if million == 1 || million == self.plan.millions {
+                say(&format!("calls_{million}m"), 8, Some(mean), "ns")?;
+            }
+            self.room = work.into_room();
         }
         Ok(())
     }

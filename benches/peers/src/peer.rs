@@ -23,6 +23,16 @@ pub trait Peer {
         false
     }
 
+    /// How many servers of this mode one client has at most.
+    fn servers_max(&self, mode: &str) -> usize {
+        if self.polls(mode) { 1 } else { 32 }
+    }
+
+    /// Whether it is measured if calls of this mode cost more with time.
+    fn grows(&self, _mode: &str) -> bool {
+        false
+    }
+
     /// Starts a server, and connects to it. `place` is an empty folder of theirs.
     fn start(&self, mode: &str, place: &Path) -> Result<Box<dyn Client>, Error>;
 
@@ -52,6 +62,16 @@ pub trait Client {
     /// system has no way to do so.
     fn one_way(&mut self, _work: &mut Work) -> Result<bool, Error> {
         Ok(false)
+    }
+
+    /// Each of these on a thread of its own, all with the same server. `false` if this is not for it.
+    fn threads(&mut self, _works: &mut [Work]) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// How often either side has woken the other or gone to sleep, if it counts that: system calls, all of them.
+    fn bells_and_sleeps(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
     }
 
     /// Whether the figures of a server at rest mean anything.

@@ -16,6 +16,8 @@ pub struct Plan {
     pub runs: usize,
     /// For unary calls of a size.
     pub unary: Duration,
+    /// For each figure of a ratio that is measured for itself.
+    pub pair: Duration,
     /// For calls in flight, and for each size one way.
     pub throughput: Duration,
     /// Silences, and how many calls follow one.
@@ -26,6 +28,10 @@ pub struct Plan {
     pub starts: usize,
     /// How many plugins one host has.
     pub plugins: &'static [usize],
+    /// How many threads call at once.
+    pub threads: &'static [usize],
+    /// How many million calls are made in a row.
+    pub millions: u64,
 }
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -38,12 +44,15 @@ impl Plan {
     pub fn full() -> Self {
         Self {
             runs: 5,
-            unary: MS(150),
-            throughput: MS(200),
+            unary: MS(120),
+            pair: MS(40),
+            throughput: MS(160),
             silences: &FULL_SILENCES,
             idle: MS(500),
-            starts: 4,
-            plugins: &[1, 8, 32],
+            starts: 5,
+            plugins: &[1, 8, 32, 200],
+            threads: &[1, 4, 16, 64],
+            millions: 10,
         }
     }
 
@@ -52,11 +61,14 @@ impl Plan {
         Self {
             runs: 3,
             unary: MS(40),
+            pair: MS(15),
             throughput: MS(60),
             silences: &QUICK_SILENCES,
             idle: MS(100),
-            starts: 1,
-            plugins: &[1, 8],
+            starts: 3,
+            plugins: &[1, 8, 32],
+            threads: &[1, 64],
+            millions: 0,
         }
     }
 }

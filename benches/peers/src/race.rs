@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::args::{MEASURE, Options};
+use crate::args::{MEASURE, Options, PAIRS};
 use crate::figure::{Reading, Readings};
 use crate::header::{Header, Usage};
 use crate::plan::Plan;
-use crate::{Error, chart, peer, table};
+use crate::{Error, aims, chart, peer, table};
 
 /// A row that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,12 +22,14 @@ pub fn run(options: &Options) -> Result<ExitCode, Error> {
     let rows = rows(&options.only)?;
     let mut header = Header::new(&plan, &rows)?;
     let mut readings = Readings::default();
+    let pairs = aims::pair::pairs(&rows).iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let pairs = (!pairs.is_empty()).then(|| (PAIRS.to_owned(), pairs));
     let (begun, before) = (Instant::now(), Usage::now()?);
     for run in 1..=plan.runs {
-        for (index, (system, mode)) in rows.iter().enumerate() {
+        for (index, (system, mode)) in rows.iter().chain(&pairs).enumerate() {
             eprint!("\r\x1b[Krun {run} of {}: {system} {mode}", plan.runs);
             match measure(system, mode, options.quick) {
-                Ok(found) => found.into_iter().for_each(|reading| readings.add(index, reading)),
+                Ok(found) => found.into_iter().for_each(|reading| readings.add(run, index, reading)),
                 Err(error) => {
                     eprintln!("\r\x1b[Krun {run}: {system} {mode}: {error}");
                     header.failures.push(format!("run {run}: {system} {mode}: {error}"));
@@ -38,14 +41,19 @@ pub fn run(options: &Options) -> Result<ExitCode, Error> {
     header.others_percent = Usage::now()?.others_percent(before);
     eprintln!("\r\x1b[K");
     let figures = readings.figures(&rows);
-    let results = serde_json::to_string_pretty(&serde_json::json!({ "header": header, "figures": figures }))?;
+    let aims = aims::reached(&rows, &readings);
+    let results = serde_json::json!({ "header": header, "figures": figures, "aims": aims });
+    let results = serde_json::to_string_pretty(&results)?;
     fs::create_dir_all(&options.out)?;
     fs::write(options.out.join("results.json"), results.clone() + "\n")?;
     let tables = table::tables(&rows, &figures);
-    for table in &tables {
+    for table in tables.iter().chain(&aims::table(&aims)) {
         fs::write(options.out.join(format!("{}.svg", table.name)), chart::draw(table, &header))?;
     }
-    let text = format!("{header}\n{}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    let mut text = format!("{header}\n{}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    if !aims.is_empty() {
+        text += &format!("\n{}", aims::text(&aims));
+    }
     if options.json {
         eprintln!("{text}");
         println!("{results}");
@@ -89,23 +97,19 @@ fn measure(system: &str, mode: &str, quick: bool) -> Result<Vec<Reading>, Error>
     command.args([MEASURE, system, mode]).arg(&place.0).arg(if quick { "quick" } else { "full" });
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut output = child.stdout.take().ok_or("no standard output")?;
-    let reader = std::thread::spawn(move || {
+    // This process sleeps meanwhile: it takes no time from those that are measured.
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut lines = String::new();
-        output.read_to_string(&mut lines).map(|_| lines)
+        // Nobody takes it when it comes too late.
+        let _ = sender.send(output.read_to_string(&mut lines).map(|_| lines));
     });
-    let begun = Instant::now();
-    let exit = loop {
-        if let Some(exit) = child.try_wait()? {
-            break exit;
-        }
-        if begun.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Err(format!("no end after {PATIENCE:?}").into());
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    let Ok(lines) = receiver.recv_timeout(PATIENCE) else {
+        child.kill()?;
+        child.wait()?;
+        return Err(format!("no end after {PATIENCE:?}").into());
     };
-    let lines = reader.join().map_err(|_| "the reader of its output panicked")??;
+    let (lines, exit) = (lines?, child.wait()?);
     if !exit.success() {
         return Err(format!("{exit}").into());
     }

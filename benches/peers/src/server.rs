@@ -115,6 +115,23 @@ fn processor_time_without(process: u32, thread: Option<String>) -> Result<Durati
     Ok(Duration::from_nanos(nanoseconds))
 }
 
+/// How often threads of a process have gone to sleep by themselves, and been woken. Without the thread that asks.
+pub fn wake_ups(process: u32) -> Result<u64, Error> {
+    let asking = gettid().as_raw_nonzero().to_string();
+    let mut count = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?;
+        if task.file_name().to_str() == Some(&asking) {
+            continue;
+        }
+        // It may have ended just now.
+        let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count += line.unwrap_or("0").trim().parse::<u64>()?;
+    }
+    Ok(count)
+}
+
 /// The bytes that a process keeps: private memory, and its share of what is shared, files (its program) apart.
 pub fn memory(process: u32) -> Result<u64, Error> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;

@@ -16,6 +16,8 @@ pub struct Table {
     pub unit: &'static str,
     /// Whether more is better.
     pub more_is_better: bool,
+    /// Where the chart has a line.
+    pub mark: Option<f64>,
     /// What each column shows.
     pub columns: Vec<String>,
     /// Names and figures.
@@ -52,7 +54,8 @@ pub fn tables(rows: &[(String, String)], figures: &[Figure]) -> Vec<Table> {
     let unary = |metric: &'static str| sizes.iter().map(|(_, size)| (metric, *size)).collect::<Vec<_>>();
     let one_way: Vec<_> = ONE_WAY_SIZES.map(|size| ("one_way", size)).to_vec();
     let silence = vec![("first_call_after_1ms", 8), ("first_call_after_10ms", 8), ("first_call_after_1s", 8)];
-    let plugins = vec![("plugins_1", 8), ("plugins_8", 8), ("plugins_32", 8)];
+    let plugins = vec![("plugins_1", 8), ("plugins_8", 8), ("plugins_32", 8), ("plugins_200", 8)];
+    let threads = vec![("threads_1", 8), ("threads_4", 8), ("threads_16", 8), ("threads_64", 8)];
     let all = [
         ("unary-p50", "Unary round trip, sequential, median", "us", 1e-3, false, unary("unary_p50")),
         ("unary-p99", "Unary round trip, sequential, 99 of 100 are faster", "us", 1e-3, false, unary("unary_p99")),
@@ -68,7 +71,16 @@ pub fn tables(rows: &[(String, String)], figures: &[Figure]) -> Vec<Table> {
             false,
             vec![("cpu_per_call", 8)],
         ),
+        (
+            "bells-and-sleeps",
+            "Bells and sleeps of both sides, sequential, 8 B",
+            "per call",
+            1.0,
+            false,
+            vec![("bells_and_sleeps", 8)],
+        ),
         ("idle", "Processor time of both sides at rest", "%", 1.0, false, vec![("idle_cpu", 0)]),
+        ("idle-wake-ups", "Wake-ups of both sides at rest", "per s", 1.0, false, vec![("idle_wake_ups", 0)]),
         (
             "spawn",
             "From the start of a process to its first reply",
@@ -86,6 +98,15 @@ pub fn tables(rows: &[(String, String)], figures: &[Figure]) -> Vec<Table> {
             vec![("memory", 0)],
         ),
         ("plugins", "Calls of one of several servers of a client, 8 B, median", "us", 1e-3, false, plugins),
+        ("threads", "Calls of several threads at once, one session, 8 B", "thousand calls/s", 1e-3, true, threads),
+        (
+            "growth",
+            "Calls in a row, 8 B, mean of a million",
+            "us",
+            1e-3,
+            false,
+            vec![("calls_1m", 8), ("calls_10m", 8)],
+        ),
     ];
     all.into_iter()
         .map(|(name, title, unit, scale, more_is_better, columns)| {
@@ -98,6 +119,7 @@ pub fn tables(rows: &[(String, String)], figures: &[Figure]) -> Vec<Table> {
                 title: title.to_owned(),
                 unit,
                 more_is_better,
+                mark: None,
                 columns: used.iter().map(|index| heading(columns[*index])).collect(),
                 rows: rows.into_iter().map(keep).filter(|row| row.cells.iter().any(Option::is_some)).collect(),
             }
@@ -124,6 +146,10 @@ fn heading((metric, bytes): (&str, usize)) -> String {
     match metric.rsplit_once('_') {
         Some(("first_call_after", silence)) => silence.to_owned(),
         Some(("plugins", "1")) => "1 server".to_owned(),
+        Some(("threads", "1")) => "1 thread".to_owned(),
+        Some(("threads", count)) => format!("{count} threads"),
+        Some(("calls", "1m")) => "first million".to_owned(),
+        Some(("calls", million)) => format!("{}th million", million.trim_end_matches('m')),
         Some(("plugins", count)) => format!("{count} servers"),
         _ => match bytes {
             0 => metric.replace('_', " "),
@@ -140,7 +166,9 @@ pub fn number(value: f64) -> String {
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
         value if value >= 1.0 => format!("{value:.2}"),
-        value => format!("{value:.3}"),
+        value if value >= 0.001 => format!("{value:.3}"),
+        value if value > 0.0 => format!("{value:.1e}"),
+        _ => "0".to_owned(),
     }
 }
 

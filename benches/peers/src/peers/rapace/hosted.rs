@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use rapace::WaitStrategy;
 use rapace::host::{PluginHandle, PluginHost, PluginSpec};
 
 use super::service::{RaceBlockingClient, RaceClient};
@@ -23,7 +24,7 @@ struct Hosted {
 pub(super) fn load(place: &Path) -> Result<impl Client + use<>, Error> {
     if PLUGINS.get().is_none() {
         // A process has one thread that starts plugins.
-        let _ = PLUGINS.set(PluginHost::builder(client_config()?).build()?);
+        let _ = PLUGINS.set(PluginHost::builder(client_config(WaitStrategy::default())?).build()?);
     }
     let host = PLUGINS.get().ok_or("no host")?;
     let name = place.file_name().ok_or("no name")?.to_string_lossy();

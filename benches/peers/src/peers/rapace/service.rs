@@ -1,8 +1,15 @@
 //! The service of the typed rows.
 
 use futures::stream;
+use std::sync::OnceLock;
+
 use race_library::sum;
-use rapace::{Incoming, Stream};
+use rapace::{Incoming, PeerB, Session, Stream};
+
+use super::bells_and_sleeps;
+
+/// The session of a server's process, once it is there.
+pub(super) static SESSION: OnceLock<Session<PeerB>> = OnceLock::new();
 
 #[rapace::service(name = "race.Race", version = "1.0", provider = "plugin")]
 pub(super) trait Race {
@@ -12,6 +19,8 @@ pub(super) trait Race {
     async fn total(&self, payloads: Incoming<Vec<u8>>) -> u64;
     /// The same payloads.
     fn echoes(&self, payloads: Incoming<Vec<u8>>) -> impl Stream<Item = Vec<u8>>;
+    /// How often the server has woken its client or gone to sleep.
+    async fn bells_and_sleeps(&self) -> u64;
 }
 
 pub(super) struct Server;
@@ -36,5 +45,9 @@ impl Race for Server {
             std::hint::black_box(sum(&payload));
             Some((payload, payloads))
         })
+    }
+
+    async fn bells_and_sleeps(&self) -> u64 {
+        SESSION.get().map_or(0, bells_and_sleeps)
     }
 }

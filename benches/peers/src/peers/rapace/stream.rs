@@ -4,7 +4,7 @@ use futures::channel::mpsc;
 use rapace::{PeerA, Session};
 
 use super::service::RaceClient;
-use super::typed;
+use super::{bells_and_sleeps, typed};
 use crate::Error;
 use crate::peer::Client;
 use crate::work::Work;
@@ -44,6 +44,11 @@ impl Client for Streaming {
 
     fn sequential(&mut self, work: &mut Work) -> Result<(), Error> {
         self.session.block_on(echoes(RaceClient::new(&self.session), work))
+    }
+
+    fn bells_and_sleeps(&mut self) -> Result<Option<u64>, Error> {
+        let theirs = RaceClient::new(&self.session).blocking().bells_and_sleeps()?;
+        Ok(Some(theirs + bells_and_sleeps(&self.session)))
     }
 
     fn in_flight(&mut self, work: &mut Work) -> Result<bool, Error> {

@@ -1,24 +1,26 @@
 //! What `#[rapace::service]` makes, on a thread that blocks and on tokio.
 
-use futures::StreamExt;
-use futures::stream::{self, FuturesUnordered};
+use futures::stream;
 use rapace::tokio::AsyncSession;
 use rapace::{CallError, PeerA, Session};
 use tokio::runtime::{Builder, Runtime};
 
+use super::bells_and_sleeps;
 use super::service::{RaceBlockingClient, RaceClient};
-use crate::Error;
 use crate::peer::Client;
 use crate::work::Work;
+use crate::{Error, asynchronous};
 
 pub(super) struct Blocking {
     client: RaceBlockingClient,
     session: Session<PeerA>,
+    /// More threads that spin than there are processors would be in each other's way.
+    spins: bool,
 }
 
 impl Blocking {
-    pub(super) fn new(session: Session<PeerA>) -> Self {
-        Self { client: RaceClient::new(&session).blocking(), session }
+    pub(super) fn new(session: Session<PeerA>, spins: bool) -> Self {
+        Self { client: RaceClient::new(&session).blocking(), session, spins }
     }
 }
 
@@ -39,23 +41,30 @@ pub(super) fn one_way(client: &RaceBlockingClient, work: &mut Work) -> Result<bo
     Ok(true)
 }
 
-async fn in_flight(client: &RaceClient, work: &mut Work) -> Result<(), Error> {
-    let mut calls = FuturesUnordered::new();
-    loop {
-        while calls.len() < work.depth() {
-            let Some(body) = work.begin_owned() else { break };
-            calls.push(async move { client.echo(&body).await });
-        }
-        match calls.next().await {
-            Some(reply) => work.end(&reply?)?,
-            None => return Ok(()),
-        }
-    }
+/// A call of this client.
+async fn echo(client: &RaceClient, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+    Ok(client.echo(&body).await?)
 }
 
 impl Client for Blocking {
     fn server_id(&self) -> Option<u32> {
         self.session.process_id()
+    }
+
+    fn threads(&mut self, works: &mut [Work]) -> Result<bool, Error> {
+        if self.spins {
+            return Ok(false);
+        }
+        let client = &self.client;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = works.iter_mut().map(|work| scope.spawn(|| sequential(client, work))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
+        })?;
+        Ok(true)
+    }
+
+    fn bells_and_sleeps(&mut self) -> Result<Option<u64>, Error> {
+        Ok(Some(self.client.bells_and_sleeps()? + bells_and_sleeps(&self.session)))
     }
 
     fn sequential(&mut self, work: &mut Work) -> Result<(), Error> {
@@ -64,7 +73,7 @@ impl Client for Blocking {
 
     fn in_flight(&mut self, work: &mut Work) -> Result<bool, Error> {
         let client = RaceClient::new(&self.session);
-        self.session.block_on(in_flight(&client, work))?;
+        self.session.block_on(asynchronous::in_flight(work, |body| echo(&client, body)))?;
         Ok(true)
     }
 
@@ -107,8 +116,13 @@ impl Client for Tokio {
     }
 
     fn in_flight(&mut self, work: &mut Work) -> Result<bool, Error> {
-        self.runtime.block_on(in_flight(&self.client, work))?;
+        self.runtime.block_on(asynchronous::in_flight(work, |body| echo(&self.client, body)))?;
         Ok(true)
+    }
+
+    fn bells_and_sleeps(&mut self) -> Result<Option<u64>, Error> {
+        let theirs = self.runtime.block_on(self.client.bells_and_sleeps())?;
+        Ok(Some(theirs + bells_and_sleeps(self.session.session())))
     }
 
     fn one_way(&mut self, work: &mut Work) -> Result<bool, Error> {
