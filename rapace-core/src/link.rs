@@ -33,10 +33,12 @@ pub use watch::{PeerView, Watch};
 /// Datagrams that are read from the socket in one go.
 const BELLS_PER_DRAIN: usize = 64;
 
-/// From how many bytes on a payload is worth a look at the return ring before slots are taken.
-const EAGER_BYTES_MIN: usize = 4096;
-/// Slots are taken so many times between two looks at the return ring: one line of it. So small payloads keep to a few pages.
+/// Slots are taken so many times between two looks at the return ring: one line of it. So payloads keep to a few pages, and
+/// yet are not written where the peer has only just read.
 const RECLAIM_EVERY: u32 = 8;
+/// From so many bytes on, the look comes each time, as it does when few slots seem free: the lower ones are where a peer reads
+/// in place.
+const EAGER_BYTES_MIN: usize = 128 << 10;
 
 /// Why a frame was not sent. Nothing has been changed by the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,8 +258,8 @@ impl Link {
         }
         let slots = self.slots_of(bytes);
         self.allocations = self.allocations.wrapping_add(1);
-        if bytes >= EAGER_BYTES_MIN || self.allocations.is_multiple_of(RECLAIM_EVERY) {
-            // Slots that have just come back are in the cache, and the lowest are used first.
+        let few = self.pool.free() < self.geometry.slot_count() / 2;
+        if bytes >= EAGER_BYTES_MIN || few || self.allocations.is_multiple_of(RECLAIM_EVERY) {
             self.reclaim()?;
         }
         match self.pool.allocate(slots, class) {
@@ -380,7 +382,8 @@ impl Link {
 
     fn flush_news(&mut self) {
         let news = std::mem::take(&mut self.news);
-        if !self.bell.due(self.peer.words(header::SLEEP, 1), news) {
+        let taken = || self.peer.words(header::CONSUMED, 1).load(0) == self.producer.published();
+        if !self.bell.due_unless(self.peer.words(header::SLEEP, 1), news, taken) {
             return;
         }
         // Before the bell: the peer may have answered it before we are back.

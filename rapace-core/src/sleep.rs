@@ -92,10 +92,17 @@ pub struct Bell {
 impl Bell {
     /// Whether a bell is due for the news, which have been published before.
     pub fn due(&mut self, sleep: PeerWords<'_>, news: News) -> bool {
+        self.due_unless(sleep, news, || false)
+    }
+
+    /// The same, where `taken` says whether the peer has announced that it has all frames: one that takes them as soon as
+    /// they are published may be asleep again before this is asked.
+    pub fn due_unless(&mut self, sleep: PeerWords<'_>, news: News, taken: impl FnOnce() -> bool) -> bool {
         // (c) before (d). Pairs with the fence in `Sleeper::arm`.
         fence(Ordering::SeqCst);
         let word = sleep.load(0);
-        let wanted = word & ASLEEP != 0 && (news.frames || news.room && word & WANTS_ROOM != 0);
+        // An announcement that is read too early only costs a bell.
+        let wanted = word & ASLEEP != 0 && (news.room && word & WANTS_ROOM != 0 || news.frames && !taken());
         let epoch = (word >> EPOCH_SHIFT) + 1;
         if wanted && epoch != self.rung {
             self.rung = epoch;
@@ -132,6 +139,19 @@ mod tests {
             assert_eq!(sleeper.sleeps(), sleeps);
         }
         assert_eq!(bell.saved(), 9);
+    }
+
+    #[test]
+    fn who_has_taken_the_frames_is_not_rung_for_them() {
+        let word = [AtomicU64::new(0)];
+        let (mut sleeper, mut bell) = (Sleeper::default(), Bell::default());
+        let mut rings = |news, taken| bell.due_unless(PeerWords::new(&word), news, || taken);
+        sleeper.arm(&word[0], Interest::FramesAndRoom);
+        assert!(!rings(FRAMES, true));
+        assert!(rings(FRAMES, false), "the same sleep, and another frame");
+        sleeper.disarm(&word[0]);
+        sleeper.arm(&word[0], Interest::FramesAndRoom);
+        assert!(rings(News { frames: true, room: true }, true), "for room");
     }
 
     #[test]

@@ -175,6 +175,38 @@ fn no_wake_up_is_lost() {
     });
 }
 
+/// A sleeper that has taken all messages is not rung for them: no schedule makes that of one that has not.
+#[test]
+fn who_took_a_message_before_it_slept_misses_no_other() {
+    loom::model(|| {
+        let memory = Memory::new(2);
+        let sender = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || {
+                let (mut producer, mut bell) = (Producer::new(2), Bell::default());
+                for _ in 0..2 {
+                    producer.publish(&memory.ring, &[7; BODY_WORDS]);
+                    let consumed = PeerWords::new(&memory.consumed);
+                    let taken = || consumed.load(0) == producer.published();
+                    if bell.due_unless(PeerWords::new(&memory.sleep), News { frames: true, room: false }, taken) {
+                        memory.bells.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        };
+        let (mut consumer, mut sleeper) = (Consumer::new(2), Sleeper::default());
+        let take = |consumer: &mut Consumer| consumer.take(PeerWords::new(&memory.ring)).unwrap().is_some();
+        take(&mut consumer);
+        consumer.announce(&memory.consumed[0]);
+        sleeper.arm(&memory.sleep[0], Interest::Frames);
+        let looked = take(&mut consumer);
+        sender.join().unwrap();
+        let bells = memory.bells.load(Ordering::Relaxed);
+        assert!(bells <= sleeper.sleeps(), "rung more often than it slept");
+        assert!(looked || bells == 1 || !take(&mut consumer), "asleep with a message in the ring");
+    });
+}
+
 /// The same for room: a producer that found the ring full is rung when an entry comes back.
 #[test]
 fn no_news_of_room_is_lost() {

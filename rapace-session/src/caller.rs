@@ -172,7 +172,32 @@ impl Caller {
         options: &CallOptions,
     ) -> Result<Reply, CallError> {
         let shared = self.shared()?;
-        in_place::call(&shared, self.request(&shared, method, b"", options), bytes, fill, options)
+        let request = self.request(&shared, method, b"", options);
+        match in_place::written(&shared, &request, bytes, fill)? {
+            Ok(place) => in_place::call(&shared, request, place, bytes, options),
+            Err(body) => shared.call_at(Request { body: &body, ..request }, options),
+        }
+    }
+
+    /// The same without waiting for the reply, so that one body is written while the peer reads another. It waits for room
+    /// if there is none.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn start_in_place(
+        &self,
+        method: u32,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+        options: &CallOptions,
+    ) -> Result<PendingCall, CallError> {
+        let shared = self.shared()?;
+        let request = self.request(&shared, method, b"", options);
+        match in_place::written(&shared, &request, bytes, fill)? {
+            Ok(place) => in_place::start(&shared, request, place, bytes, options),
+            Err(body) => shared.start(Request { body: &body, ..request }, options),
+        }
     }
 
     /// The body of a request with these options, to be written for [`call_draft`](Self::call_draft).
@@ -193,7 +218,7 @@ impl Caller {
         if !placed.place.is_of(&shared) || placed.begin != begin || options.idempotent {
             return self.call_blocking(method, &placed, options);
         }
-        in_place::send(&shared, self.request(&shared, method, b"", options), placed.place, placed.bytes, options)
+        in_place::call(&shared, self.request(&shared, method, b"", options), placed.place, placed.bytes, options)
     }
 
     /// Calls the peer and waits for its reply. Dropped, the call is cancelled.

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use rapace_core::link::Loan;
 use rapace_core::slots::Class;
 
-use crate::calls::Outcome;
+use crate::calls::{CallKey, Outcome};
 use crate::error::CallError;
+use crate::lock::Guard;
 use crate::machine::Request;
+use crate::patience::Patience;
+use crate::pending::PendingCall;
 use crate::prefix::Prefix;
+use crate::scratch::Scratch;
 use crate::session::CallOptions;
 use crate::shared::Shared;
 use crate::state::State;
@@ -62,38 +66,63 @@ impl Drop for Place {
     }
 }
 
-/// Calls with a body of so many bytes, which `fill` writes: into slots, or, where it finds none, into memory that is then
-/// copied.
-pub(crate) fn call(
+/// A body of so many bytes, which `fill` writes: into slots, behind room for the request's prefix, or, where it finds none,
+/// into a buffer that is then copied.
+pub(crate) fn written(
     shared: &Arc<Shared>,
-    request: Request<'_>,
+    request: &Request<'_>,
     bytes: usize,
     fill: impl FnOnce(&mut [u8]),
-    options: &CallOptions,
-) -> Outcome {
+) -> Result<Result<Place, Scratch>, CallError> {
     let begin = Prefix::new(request.time_left, request.metadata).bytes().len();
     let bound = shared.peer().message_bytes_max;
     if bytes > bound {
         return Err(CallError::TooLarge { what: "body", found: bytes, bound });
     }
-    let Some(mut place) = Place::new(shared, Class::Request, begin + bytes) else {
-        let mut body = vec![0; bytes];
-        fill(&mut body);
-        return shared.call(Request { body: &body, ..request }, options);
-    };
-    fill(&mut place.bytes()[begin..begin + bytes]);
-    send(shared, request, place, bytes, options)
+    if let Some(mut place) = Place::new(shared, Class::Request, begin + bytes) {
+        fill(&mut place.bytes()[begin..begin + bytes]);
+        return Ok(Ok(place));
+    }
+    let mut body = Scratch::with_room(bytes);
+    body.buffer().resize(bytes, 0);
+    fill(body.buffer());
+    Ok(Err(body))
 }
 
-/// Calls with a body of so many bytes that lies in slots, behind room for its prefix.
-pub(crate) fn send(
+/// Sends a request with a body of so many bytes that lies in slots, behind room for its prefix.
+pub(crate) fn start(
     shared: &Arc<Shared>,
     request: Request<'_>,
-    mut place: Place,
+    place: Place,
+    bytes: usize,
+    options: &CallOptions,
+) -> Result<PendingCall, CallError> {
+    let (state, key, patience) = open(shared, request, place, bytes, options)?;
+    shared.leave(state);
+    Ok(PendingCall::new(Arc::clone(shared), key, patience))
+}
+
+/// The same, and waits for the outcome.
+pub(crate) fn call(
+    shared: &Arc<Shared>,
+    request: Request<'_>,
+    place: Place,
     bytes: usize,
     options: &CallOptions,
 ) -> Outcome {
     let _nested = Shared::nest(request.depth);
+    let (state, key, mut patience) = open(shared, request, place, bytes, options)?;
+    shared.outcome(state, key, &mut patience)
+}
+
+/// Sends it; the lock is held when it has been sent.
+fn open<'a>(
+    shared: &'a Arc<Shared>,
+    request: Request<'_>,
+    mut place: Place,
+    bytes: usize,
+    options: &CallOptions,
+) -> Result<(Guard<'a, State>, CallKey, Patience), CallError> {
     let mut patience = shared.patience(options);
     let (state, key) = shared.open_by(request, &mut patience, |state, request| {
         let State { machine, link, .. } = state;
@@ -101,5 +130,5 @@ pub(crate) fn send(
         state.flush();
         opened
     })?;
-    shared.outcome(state, key, &mut patience)
+    Ok((state, key, patience))
 }

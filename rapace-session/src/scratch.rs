@@ -146,7 +146,7 @@ mod tests {
     fn kept() -> Vec<usize> {
         KEPT.with_borrow(|kept| {
             let each: Vec<usize> = kept.buffers.iter().map(Vec::capacity).collect();
-            assert_eq!(kept.bytes, each.iter().sum());
+            assert_eq!(kept.bytes, each.iter().sum::<usize>());
             each
         })
     }

@@ -144,6 +144,30 @@ fn the_buffer_of_a_body_is_used_again() {
     });
 }
 
+#[test]
+fn bodies_in_place_are_under_way_together() {
+    with_pair(ReadInPlace::Never, |host, plugin| {
+        let (caller, mut metadata) = (host.as_caller(), Metadata::new());
+        metadata.insert("k", "v").unwrap();
+        let options = CallOptions::new().metadata(metadata);
+        // The last finds no slots and is copied.
+        let sizes = [0, 100, 100_000, 100_001, 447 * 4096];
+        let start = |bytes| caller.start_in_place(1, bytes, |place| place.copy_from_slice(&pattern(bytes)), &options);
+        let calls = sizes.map(|bytes| start(bytes).unwrap());
+        for (call, bytes) in calls.into_iter().zip(sizes).rev() {
+            assert!(call.wait().unwrap().body[1..] == pattern(bytes)[..], "{bytes} bytes");
+        }
+        drop(start(100_000).unwrap());
+        let large = caller.start_in_place(1, 65 << 20, |_| unreachable!(), &options).unwrap_err();
+        assert_eq!(large.code(), Code::ResourceExhausted);
+        while host.stats().calls_in_flight > 0 {
+            // Until what was given up has ended.
+            host.call(1, b"", &options).unwrap();
+        }
+        check_clean(host, plugin);
+    });
+}
+
 /// Slots that a session has lent out, or that its peer holds.
 fn slots_out<R: rapace_session::Role>(session: &Session<R>) -> u32 {
     509 - session.stats().slots_free
