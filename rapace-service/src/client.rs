@@ -1,10 +1,9 @@
 //! What generated clients are made of.
 
 mod streams;
+mod unary;
 
 use std::borrow::Cow;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::time::Duration;
 
 use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Metadata, Reply, Status};
@@ -14,6 +13,8 @@ use crate::codec::{Decoder, EncodeError, encode, encode_in, unexpected, unsendab
 use crate::intercept::{Interceptor, Interceptors};
 use crate::method_info::MethodInfo;
 use crate::watch::Watch;
+
+pub use unary::Unary;
 
 /// Calls methods of a peer by their entries in a table of methods. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -70,16 +71,9 @@ impl Client {
         method: &'static MethodInfo,
         arguments: &A,
         decode: Decoder<R>,
-    ) -> impl Future<Output = Result<R, CallError>> + Send + use<'_, A, R> {
+    ) -> Unary<'_, R> {
         // Before the first poll, so that the future does not hold the arguments.
-        let request = encode(arguments);
-        async move {
-            let request = sendable(method, request)?;
-            let (watch, options) = self.begin(method, request.len())?;
-            let mut call = pin!(self.caller.call(method.id, &request, &options));
-            let reply = poll_fn(|cx| watch.within(|| call.as_mut().poll(cx))).await;
-            finish(method, watch, reply, decode)
-        }
+        Unary::new(self, method, encode(arguments), decode)
     }
 
     /// The same, blocking this thread.

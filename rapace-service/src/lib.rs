@@ -39,7 +39,7 @@ mod pump;
 mod watch;
 
 pub use blocking::BlockingIncoming;
-pub use client::Client;
+pub use client::{Client, Unary};
 pub use codec::{DecodeError, EncodeError};
 pub use context::Context;
 pub use error::Error;

@@ -1,20 +1,24 @@
 //! The way to call a peer that is handed around: to typed clients, to tasks, to handlers that call back.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use parking_lot::RwLock;
 use rapace_core::Side;
 
-use crate::calls::{CallKey, Outcome, Reply};
+use crate::calling::Calling;
+use crate::calls::{CallKey, Reply};
 use crate::draft::{Draft, DraftWriter};
 use crate::error::{CallError, SessionEnd};
 use crate::flow::Streams;
 use crate::in_place;
-use crate::machine::{Request, Unsent};
+use crate::machine::Request;
+use crate::opening::Opening;
 use crate::patience::Patience;
-use crate::pending::{self, PendingCall};
+use crate::pending::PendingCall;
 use crate::prefix::Prefix;
 use crate::role::Role;
 use crate::served::LIFECYCLE_METHODS;
@@ -98,6 +102,15 @@ impl Caller {
         Self { target: Target::Session(Arc::clone(shared)), depth }
     }
 
+    /// The session itself, if this calls no other.
+    #[inline]
+    pub(crate) fn fixed(&self) -> Option<&Arc<Shared>> {
+        match &self.target {
+            Target::Session(shared) => Some(shared),
+            Target::Slot(_) => None,
+        }
+    }
+
     /// The session, as far as it is there.
     pub(crate) fn shared(&self) -> Result<Arc<Shared>, CallError> {
         match &self.target {
@@ -147,7 +160,7 @@ impl Caller {
     }
 
     /// The session that has taken the place of one whose end a call has met, if the call is to be made again.
-    fn successor(
+    pub(crate) fn successor(
         &self,
         ended: &Arc<Shared>,
         outcome: &Result<Reply, CallError>,
@@ -226,13 +239,19 @@ impl Caller {
     /// # Errors
     ///
     /// See [`CallError`].
-    pub async fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        let shared = self.shared()?;
-        let outcome = self.call_on(&shared, method, body, options).await;
-        match self.successor(&shared, &outcome, options) {
-            Some(again) => self.call_on(&again, method, body, options).await,
-            None => outcome,
-        }
+    pub fn call<'a>(&'a self, method: u32, body: &'a [u8], options: &'a CallOptions) -> Calling<'a, &'a [u8]> {
+        self.call_with(method, body, Cow::Borrowed(options))
+    }
+
+    /// The same with a body, and perhaps options, of the future's own.
+    #[doc(hidden)]
+    pub fn call_with<'a, B: Deref<Target = [u8]>>(
+        &'a self,
+        method: u32,
+        body: B,
+        options: Cow<'a, CallOptions>,
+    ) -> Calling<'a, B> {
+        Calling::new(self, method, body, options)
     }
 
     /// Sends a request, and waits for room if there is none.
@@ -243,25 +262,8 @@ impl Caller {
     pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
         let shared = self.shared()?;
         let patience = shared.patience(options);
-        let (key, patience, _) =
-            self.opened(&shared, method, body, Streams::default(), patience, options, false).await?;
+        let (key, patience) = self.opened(&shared, method, body, Streams::default(), patience, options).await?;
         Ok(PendingCall::new(shared, key, patience))
-    }
-
-    async fn call_on(
-        &self,
-        shared: &Arc<Shared>,
-        method: u32,
-        body: &[u8],
-        options: &CallOptions,
-    ) -> Result<Reply, CallError> {
-        let patience = shared.patience(options);
-        let opened = self.opened(shared, method, body, Streams::default(), patience, options, true).await?;
-        let (key, patience, outcome) = opened;
-        if let Some(outcome) = outcome {
-            return outcome;
-        }
-        PendingCall::new(Arc::clone(shared), key, patience).noted().await
     }
 
     /// Opens a call with items beside its request and its reply, and waits for room if there is none. It has the deadline
@@ -279,12 +281,11 @@ impl Caller {
     ) -> Result<StreamingCall, CallError> {
         let shared = self.shared()?;
         let patience = options.deadline.map_or_else(Patience::endless, |deadline| Patience::new(deadline).started());
-        let (key, patience, _) = self.opened(&shared, method, body, streams, patience, options, false).await?;
+        let (key, patience) = self.opened(&shared, method, body, streams, patience, options).await?;
         Ok(StreamingCall::new(shared, key, patience))
     }
 
-    /// Opens a call. Whoever goes on to wait for it within the same poll says so by `waits`, and may have the outcome at once.
-    #[expect(clippy::too_many_arguments, reason = "a request, in all its parts")]
+    /// Opens a call.
     async fn opened(
         &self,
         shared: &Arc<Shared>,
@@ -293,22 +294,35 @@ impl Caller {
         streams: Streams,
         patience: Patience,
         options: &CallOptions,
-        waits: bool,
-    ) -> Result<(CallKey, Patience, Option<Outcome>), CallError> {
-        let mut opening = Opening { shared, id: None, patience };
-        let mut first = true;
-        std::future::poll_fn(|cx| {
-            // Here, because it is the polling thread that knows how deep it is.
-            let mut request = self.request(shared, method, body, options);
+    ) -> Result<(CallKey, Patience), CallError> {
+        let mut waiting = WaitsForRoom { shared, opening: Opening::default() };
+        let (mut patience, mut first) = (patience, true);
+        let opened = std::future::poll_fn(|cx| {
+            let mut request = self.request_at(shared, method, body, options, &mut patience, std::mem::take(&mut first));
             request.lifecycle &= !streams.any();
             request.streams = streams;
-            if !std::mem::take(&mut first) && request.time_left.is_some() {
-                // One without an end stays so.
-                request.time_left = opening.patience.left().or(request.time_left);
-            }
-            opening.poll(cx, &request, waits).map_ok(|(key, outcome)| (key, opening.patience, outcome))
-        })
-        .await
+            waiting.opening.poll(shared, cx, &request, &mut patience, false)
+        });
+        let (key, _) = opened.await?;
+        Ok((key, patience))
+    }
+
+    /// A request of the polling thread: it is this one that knows how deep it is. Behind the `first` poll less time is left.
+    pub(crate) fn request_at<'a>(
+        &self,
+        shared: &Shared,
+        method: u32,
+        body: &'a [u8],
+        options: &'a CallOptions,
+        patience: &mut Patience,
+        first: bool,
+    ) -> Request<'a> {
+        let mut request = self.request(shared, method, body, options);
+        if !first && request.time_left.is_some() {
+            // One without an end stays so.
+            request.time_left = patience.left().or(request.time_left);
+        }
+        request
     }
 
     /// Waits until the session that is there now ends.
@@ -379,83 +393,14 @@ impl Drop for Registered<'_> {
     }
 }
 
-/// A call that was sent, and its outcome if that is there already.
-type Opened = (CallKey, Option<Outcome>);
-
-/// A task that waits for room for its request.
-struct Opening<'a> {
-    shared: &'a Arc<Shared>,
-    id: Option<u64>,
-    patience: Patience,
+/// A task that waits for room, until it goes.
+struct WaitsForRoom<'a> {
+    shared: &'a Shared,
+    opening: Opening,
 }
 
-impl Opening<'_> {
-    fn poll(&mut self, cx: &Context<'_>, request: &Request<'_>, waits: bool) -> Poll<Result<Opened, CallError>> {
-        let mut state = self.shared.state();
-        #[cfg(feature = "tokio")]
-        let leads = waits && state.leads_alone(0);
-        #[cfg(not(feature = "tokio"))]
-        let leads = false;
-        let mut opened = state.open(request);
-        if leads {
-            match &opened {
-                #[cfg(feature = "tokio")]
-                Ok(key) => state = crate::tokio::look_alone(self.shared, state, *key),
-                _ => state.resign(),
-            }
-        }
-        let opened = loop {
-            match opened {
-                Ok(key) => {
-                    self.unregister(&mut state);
-                    let outcome = if leads { self.shared.take(&mut state, key) } else { None };
-                    if waits && outcome.is_none() {
-                        pending::note(&mut state, key, &mut self.patience, cx.waker());
-                    }
-                    break Poll::Ready(Ok((key, outcome)));
-                }
-                Err(Unsent::Failed(error)) => break Poll::Ready(Err(error)),
-                Err(Unsent::Full) => {
-                    self.unregister(&mut state);
-                    if self.patience.left().is_some_and(|left| left.is_zero()) {
-                        break Poll::Ready(Err(CallError::NoRoom { waited: self.patience.time() }));
-                    }
-                    self.register(&mut state, cx);
-                    if !state.widen_sleep() {
-                        break Poll::Pending;
-                    }
-                    opened = state.open(request);
-                }
-            }
-        };
-        self.shared.leave(state);
-        opened
-    }
-
-    fn register(&mut self, state: &mut State, cx: &Context<'_>) {
-        let until = self.patience.until();
-        let waits = Waits { serves_below: None, wants_room: true, leads: false, until };
-        self.id = Some(state.waiters.add(cx.waker(), waits));
-        if let Some(until) = until {
-            state.note_deadline(until);
-        }
-    }
-
-    fn unregister(&mut self, state: &mut State) {
-        if let Some(id) = self.id.take() {
-            let spent = state.waiters.remove(id);
-            state.machine.spent().extend(spent);
-        }
-    }
-}
-
-impl Drop for Opening<'_> {
+impl Drop for WaitsForRoom<'_> {
     fn drop(&mut self) {
-        if self.id.is_some() {
-            let shared = self.shared;
-            let mut state = shared.state();
-            self.unregister(&mut state);
-            shared.leave(state);
-        }
+        self.opening.give_up(self.shared);
     }
 }

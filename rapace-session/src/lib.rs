@@ -38,6 +38,7 @@ mod served;
 
 mod alarm;
 mod caller;
+mod calling;
 mod draft;
 mod executor;
 mod handler;
@@ -45,6 +46,7 @@ mod handshake;
 mod in_place;
 mod liveness;
 mod lock;
+mod opening;
 mod parker;
 mod patience;
 mod pending;
@@ -60,6 +62,7 @@ mod wake_flag;
 
 pub use body::Body;
 pub use caller::{AsCaller, Caller, CallerSlot};
+pub use calling::Calling;
 pub use calls::Reply;
 pub use config::{Config, Prefault, ReadInPlace, SegmentBacking, WaitStrategy};
 #[doc(hidden)]

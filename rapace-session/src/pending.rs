@@ -11,30 +11,20 @@ use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};
 use crate::state::State;
 
-/// What a future knows of its call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Nobody has looked.
-    New,
-    /// It was sent a moment ago by this very poll, whose waker is noted.
-    Noted,
-    /// Somebody has looked.
-    Polled,
-}
-
 /// A call whose reply has not been taken, to be waited for by a thread or by a task. Dropped, it is cancelled.
 #[must_use = "a call that is dropped is cancelled"]
 pub struct PendingCall {
     shared: Arc<Shared>,
     key: CallKey,
     patience: Patience,
-    stage: Stage,
+    /// Whether a task has looked.
+    polled: bool,
     taken: bool,
 }
 
 impl PendingCall {
     pub(crate) fn new(shared: Arc<Shared>, key: CallKey, patience: Patience) -> Self {
-        Self { shared, key, patience, stage: Stage::New, taken: false }
+        Self { shared, key, patience, polled: false, taken: false }
     }
 
     /// Waits for the reply on this thread, serving the peer's calls meanwhile.
@@ -76,31 +66,31 @@ impl PendingCall {
             None => Err(self),
         }
     }
+}
 
-    /// Says that the waker of the poll that goes on is noted already.
-    pub(crate) fn noted(mut self) -> Self {
-        self.stage = Stage::Noted;
-        self
+/// The outcome of a call, or who is to be woken for it.
+pub(crate) fn look(
+    shared: &Arc<Shared>,
+    state: &mut State,
+    key: CallKey,
+    patience: &mut Patience,
+    waker: &Waker,
+) -> Option<Outcome> {
+    if !state.leading {
+        state.pump();
     }
-
-    /// The outcome, or who is to be woken for it.
-    fn look(&mut self, state: &mut State, waker: &Waker) -> Option<Outcome> {
-        if !state.leading {
-            state.pump();
-        }
-        let outcome = self.shared.take(state, self.key);
-        if outcome.is_some() {
-            state.spinner(Purpose::Reply(self.key)).came();
-            return outcome;
-        }
-        if self.patience.left().is_some_and(|left| left.is_zero()) {
-            state.machine.abandon(self.key, &mut state.link);
-            state.flush();
-            return Some(Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
-        }
-        note(state, self.key, &mut self.patience, waker);
-        None
+    let outcome = shared.take(state, key);
+    if outcome.is_some() {
+        state.spinner(Purpose::Reply(key)).came();
+        return outcome;
     }
+    if patience.left().is_some_and(|left| left.is_zero()) {
+        state.machine.abandon(key, &mut state.link);
+        state.flush();
+        return Some(Err(CallError::DeadlineExceeded { waited: patience.time() }));
+    }
+    note(state, key, patience, waker);
+    None
 }
 
 /// Notes who is to be woken for a call, and when at the latest.
@@ -121,17 +111,15 @@ impl Future for PendingCall {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         assert!(!this.taken, "a call that was ready is polled again");
-        let stage = std::mem::replace(&mut this.stage, Stage::Polled);
-        if stage == Stage::Noted {
-            return Poll::Pending;
-        }
+        #[cfg_attr(not(feature = "tokio"), expect(unused_variables, reason = "only an attendant lets a task look"))]
+        let polled = std::mem::replace(&mut this.polled, true);
         let shared = Arc::clone(&this.shared);
         let mut state = shared.state();
         #[cfg(feature = "tokio")]
-        if stage == Stage::New && state.leads_alone(1) {
+        if !polled && state.leads_alone(1) {
             state = crate::tokio::look_alone(&shared, state, this.key);
         }
-        let outcome = this.look(&mut state, cx.waker());
+        let outcome = look(&shared, &mut state, this.key, &mut this.patience, cx.waker());
         shared.leave(state);
         this.taken = outcome.is_some();
         outcome.map_or(Poll::Pending, Poll::Ready)

@@ -1,0 +1,103 @@
+//! How a task sends a request: at once, or when there is room.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::calls::{CallKey, Outcome};
+use crate::error::CallError;
+use crate::machine::{Request, Unsent};
+use crate::patience::Patience;
+use crate::pending;
+use crate::shared::Shared;
+use crate::state::State;
+use crate::waiters::Waits;
+
+/// A call that was sent, and its outcome if that is there already.
+pub(crate) type Opened = (CallKey, Option<Outcome>);
+
+/// A task among those that wait for room.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    id: Option<u64>,
+}
+
+impl Opening {
+    /// Sends the request, or notes who is to be woken when there is room for it. Whoever goes on to wait for the reply within
+    /// the same poll says so by `waits`, and may have the outcome at once.
+    pub(crate) fn poll(
+        &mut self,
+        shared: &Arc<Shared>,
+        cx: &Context<'_>,
+        request: &Request<'_>,
+        patience: &mut Patience,
+        waits: bool,
+    ) -> Poll<Result<Opened, CallError>> {
+        let mut state = shared.state();
+        #[cfg(feature = "tokio")]
+        let leads = waits && state.leads_alone(0);
+        #[cfg(not(feature = "tokio"))]
+        let leads = false;
+        let mut opened = state.open(request);
+        if leads {
+            match &opened {
+                #[cfg(feature = "tokio")]
+                Ok(key) => state = crate::tokio::look_alone(shared, state, *key),
+                _ => state.resign(),
+            }
+        }
+        let opened = loop {
+            match opened {
+                Ok(key) => {
+                    self.unregister(&mut state);
+                    let outcome = if leads { shared.take(&mut state, key) } else { None };
+                    if waits && outcome.is_none() {
+                        pending::note(&mut state, key, patience, cx.waker());
+                    }
+                    break Poll::Ready(Ok((key, outcome)));
+                }
+                Err(Unsent::Failed(error)) => {
+                    self.unregister(&mut state);
+                    break Poll::Ready(Err(error));
+                }
+                Err(Unsent::Full) => {
+                    self.unregister(&mut state);
+                    if patience.left().is_some_and(|left| left.is_zero()) {
+                        break Poll::Ready(Err(CallError::NoRoom { waited: patience.time() }));
+                    }
+                    self.register(&mut state, cx, patience);
+                    if !state.widen_sleep() {
+                        break Poll::Pending;
+                    }
+                    opened = state.open(request);
+                }
+            }
+        };
+        shared.leave(state);
+        opened
+    }
+
+    fn register(&mut self, state: &mut State, cx: &Context<'_>, patience: &mut Patience) {
+        let until = patience.until();
+        let waits = Waits { serves_below: None, wants_room: true, leads: false, until };
+        self.id = Some(state.waiters.add(cx.waker(), waits));
+        if let Some(until) = until {
+            state.note_deadline(until);
+        }
+    }
+
+    fn unregister(&mut self, state: &mut State) {
+        if let Some(id) = self.id.take() {
+            let spent = state.waiters.remove(id);
+            state.machine.spent().extend(spent);
+        }
+    }
+
+    /// Nobody waits for room any more. It is due before this goes, unless it was ready.
+    pub(crate) fn give_up(&mut self, shared: &Shared) {
+        if self.id.is_some() {
+            let mut state = shared.state();
+            self.unregister(&mut state);
+            shared.leave(state);
+        }
+    }
+}
