@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::flow::Streams;
 use crate::in_place::Place;
 use crate::machine::StreamKey;
 use crate::metadata::Metadata;
+use crate::nest::Nest;
 use crate::served::{Arrived, ServedKey, Standing};
 use crate::session::CallOptions;
 use crate::shared::Shared;
@@ -243,14 +245,17 @@ impl IncomingCall {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (shared, depth, key) = (Arc::clone(&self.shared), self.arrived.depth, self.arrived.key);
-        let mut future: crate::tasks::Future = Box::pin(make(self));
+        let mut future = Nest::new(make(self));
         #[cfg(feature = "tokio")]
         let _runtime = shared.runtime().map(::tokio::runtime::Handle::enter);
         // The executor polls again, with a waker of its own.
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            let handler =
-                Pending { shared: Arc::clone(&shared), key, future: Some(future), asks: false, answered: false };
-            shared.spawn(depth, Box::pin(handler));
+        match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(()) => future.leave(),
+            Poll::Pending => {
+                let (shared_too, future) = (Arc::clone(&shared), Some(Box::pin(future) as _));
+                let handler = Pending { shared: shared_too, key, future, asks: false, answered: false };
+                shared.spawn(depth, Box::pin(handler));
+            }
         }
     }
 

@@ -46,6 +46,7 @@ mod handshake;
 mod in_place;
 mod liveness;
 mod lock;
+mod nest;
 mod opening;
 mod parker;
 mod patience;
@@ -59,6 +60,7 @@ mod tasks;
 pub mod tokio;
 mod waiters;
 mod wake_flag;
+mod wakes;
 
 pub use body::Body;
 pub use caller::{AsCaller, Caller, CallerSlot};

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -42,6 +43,7 @@ use crate::session::CallOptions;
 use crate::state::{Settled, SocketRead, State};
 use crate::status::Status;
 use crate::waiters::Waits;
+use crate::wakes;
 
 /// What all handles of a session share.
 pub(crate) struct Shared {
@@ -184,15 +186,17 @@ impl Shared {
     fn settle(&self, mut state: Guard<'_, State>) {
         let settled = state.settle();
         drop(state);
-        let Some(Settled { wakes, spent, unwanted, alarm }) = settled else { return };
-        wakes.into_iter().for_each(std::task::Waker::wake);
+        let Some(Settled { mut wakes, mut spent, unwanted, alarm }) = settled else { return };
+        wakes.drain(..).for_each(Waker::wake);
+        wakes::keep(wakes);
         if alarm {
             self.alarm.raise();
         }
         // What they own may come back to this session, and may panic.
         if !spent.is_empty() {
-            panic_guard(|| drop(spent));
+            panic_guard(|| spent.clear());
         }
+        wakes::keep(spent);
         unwanted.into_iter().for_each(drop_future);
     }
 

@@ -18,6 +18,7 @@ use crate::shared::Purpose;
 use crate::status::{Code, Status};
 use crate::tasks::{Future, Tasks};
 use crate::waiters::Waiters;
+use crate::wakes;
 
 /// The state of a session.
 #[derive(Debug)]
@@ -437,7 +438,7 @@ impl State {
             self.link.socket().shutdown();
             unwanted = self.tasks.clear();
         }
-        let (wakes, spent) = (std::mem::take(self.machine.wakes()), std::mem::take(self.machine.spent()));
+        let (wakes, spent) = (wakes::take_out(self.machine.wakes()), wakes::take_out(self.machine.spent()));
         Some(Settled { wakes, spent, unwanted, alarm: std::mem::take(&mut self.alarm_due) })
     }
 
