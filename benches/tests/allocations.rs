@@ -45,7 +45,8 @@ fn counted<T>(turn: impl FnOnce() -> T) -> (T, u64) {
 #[track_caller]
 fn check_more(what: &str, allocations: impl Fn(u64) -> Allocations, most: Allocations) {
     let (few, many) = (allocations(CALLS), allocations(2 * CALLS));
-    let found = Allocations { caller: many.caller - few.caller, callee: many.callee - few.callee };
+    let found =
+        Allocations { caller: many.caller.saturating_sub(few.caller), callee: many.callee.saturating_sub(few.callee) };
     let fewer = found.caller <= most.caller && found.callee <= most.callee;
     assert!(fewer, "{CALLS} of {what} allocate: found {found:?}, expected at most {most:?}");
 }
@@ -92,29 +93,30 @@ fn a_raw_inline_call_allocates_nothing() {
 }
 
 #[test]
-fn a_raw_call_beyond_the_descriptor_allocates_its_bodies() {
-    check(Kind::Raw1024, CALLS, CALLS);
+fn a_raw_call_beyond_the_descriptor_allocates_nothing() {
+    check(Kind::Raw1024, 0, 0);
 }
 
 #[test]
-fn a_typed_call_that_blocks_allocates_its_handler() {
+fn a_typed_call_that_blocks_allocates_nothing() {
     let calls = |session: &Session<PeerA>, calls| {
         let client = NumbersClient::new(session).blocking();
         for number in 0..calls {
             assert_eq!(client.next(number).unwrap(), number + 1);
         }
     };
-    check_blocking("typed calls that block", || Ends::typed().unwrap(), calls, 0, CALLS);
+    check_blocking("typed calls that block", || Ends::typed().unwrap(), calls, 0, 0);
 }
 
 #[test]
-fn a_typed_call_of_a_task_allocates_its_handler_and_a_list_of_wakers() {
-    check(Kind::Typed8, CALLS, CALLS);
-    check(Kind::TypedFlight, CALLS / 8 * 9 + SLACK, CALLS + SLACK);
+fn a_typed_call_of_a_task_allocates_nothing() {
+    check(Kind::Typed8, 0, 0);
+    check(Kind::TypedFlight, SLACK, SLACK);
 }
 
 #[test]
-fn an_item_allocates_its_body_where_it_is_read() {
-    check(Kind::ItemIn, CALLS / 32 * 33 + SLACK, CALLS / 16 + SLACK);
-    check(Kind::ItemOut, CALLS / 32 * 3 + SLACK, CALLS / 64 * 67 + SLACK);
+fn an_item_allocates_next_to_nothing() {
+    // Lists of what was granted, once in a while.
+    check(Kind::ItemIn, SLACK, CALLS / 32 + SLACK);
+    check(Kind::ItemOut, CALLS / 32 + SLACK, SLACK);
 }

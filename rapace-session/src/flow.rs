@@ -145,6 +145,12 @@ impl Inflow {
             return Err(fault);
         }
         self.credit = self.credit.saturating_sub_unsigned(cost);
+        if self.begun.is_none() && Inbound::is_plain(&frame, room, *kept) {
+            let body = Body::of(&frame, link);
+            *kept += body.heap_bytes();
+            self.keep(body, kept, wakes);
+            return Ok(());
+        }
         if let Err(fault) = Inbound::take_frame(&mut self.begun, frame, link, room, false, kept) {
             self.fail(Status::new(Code::Internal, fault.to_string()), kept, wakes);
             return Err(fault);
@@ -155,20 +161,23 @@ impl Inflow {
         let Some(message) = self.begun.take() else { return Ok(()) };
         let heap_bytes = message.heap_bytes();
         match message.complete(room, link) {
-            Ok((body, _)) => {
-                let before = self.queue_bytes();
-                self.items.push_back(body);
-                let grown = self.queue_bytes() - before;
-                self.kept += heap_bytes + grown;
-                *kept += grown;
-                wakes.extend(self.waker.take());
-            }
+            Ok((body, _)) => self.keep(body, kept, wakes),
             Err(status) => {
                 *kept -= heap_bytes;
                 self.fail(status, kept, wakes);
             }
         }
         Ok(())
+    }
+
+    /// An item is complete. Its bytes have been added to `kept`.
+    fn keep(&mut self, body: Body, kept: &mut usize, wakes: &mut Vec<Waker>) {
+        let (before, heap_bytes) = (self.queue_bytes(), body.heap_bytes());
+        self.items.push_back(body);
+        let grown = self.queue_bytes() - before;
+        self.kept += heap_bytes + grown;
+        *kept += grown;
+        wakes.extend(self.waker.take());
     }
 
     /// What the queue takes beside the bytes of its items.

@@ -115,7 +115,7 @@ mod tests {
         let large = [0u8; BYTES_MAX];
         Nest::new(async move {
             pending::<()>().await;
-            drop(large);
+            std::hint::black_box(large);
         })
         .leave();
         assert_eq!(KEPT.with_borrow(Vec::len), 0);

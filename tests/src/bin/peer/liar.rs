@@ -26,7 +26,8 @@ pub(crate) fn serve() -> Result<(), Failure> {
         if let Some(progress) = progress {
             raw.fake.announce(progress);
         }
-        if request.kind != Kind::Request.raw() {
+        // An answer to each piece of a request would be another lie.
+        if request.kind != Kind::Request.raw() || request.more {
             continue;
         }
         if request.method == method::HANG_UP {

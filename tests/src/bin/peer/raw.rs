@@ -36,6 +36,8 @@ pub(crate) struct Received {
     pub(crate) channel: ChannelId,
     pub(crate) method: u32,
     pub(crate) kind: u32,
+    /// Whether its message goes on in another frame.
+    pub(crate) more: bool,
     pub(crate) inline: [u64; INLINE_BYTES / 8],
 }
 
@@ -137,9 +139,9 @@ impl Raw {
         };
         let [channel, method] = split(words[0]);
         let [flags, _] = split(words[3]);
-        let kind = flags & KIND_MASK;
+        let (kind, more) = (flags & KIND_MASK, flags & Flags::MORE.raw() != 0);
         let inline = [words[4], words[5], words[6]];
-        Ok(Received { channel: ChannelId::from_raw(channel), method, kind, inline })
+        Ok(Received { channel: ChannelId::from_raw(channel), method, kind, more, inline })
     }
 
     /// Takes whatever the host sends, until it goes.
