@@ -64,7 +64,7 @@ impl Point {
             }
             Self::NoCreditUp => {
                 let call = open(method::HOLD_ITEMS, b"", SENDS).await?;
-                credit = send_all(&call, caller).await?;
+                credit = send_all(&call, caller, &stats).await?;
             }
             Self::NoCreditDown => {
                 let _call = open(method::SEND_ITEMS, &words(&[u64::MAX, ITEM as u64, 0]), RECEIVES).await?;
@@ -103,11 +103,13 @@ pub const WINDOW_ITEMS: u64 = (256u64 << 10).div_ceil(ITEM as u64 + 64);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends items until there is no credit; says how many.
-async fn send_all(call: &StreamingCall, caller: &Caller) -> Result<u64, CallError> {
+async fn send_all(call: &StreamingCall, caller: &Caller, stats: impl Fn() -> SessionStats) -> Result<u64, CallError> {
     let mut sent = 0;
     loop {
         let before = sent;
-        // The callee has taken what was sent before, and its first grant has come.
+        // What had no room as a whole is on its way in pieces; then the callee has taken what was sent before, and its first
+        // grant has come.
+        until("nothing waits for room", || stats().outbound_bytes == 0).await?;
         turn(caller).await?;
         poll_fn(|cx| {
             while call.poll_send(cx, &[7; ITEM])?.is_ready() {
