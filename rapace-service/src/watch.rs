@@ -11,10 +11,15 @@ use crate::method_info::MethodInfo;
 use crate::trace::{self, CallSpan};
 
 /// Watches one call. Dropped before its end, it says that the call was cancelled.
+///
+/// Boxed, because most calls are watched by nobody, and are moved all the same.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Watch(Option<Box<Watching>>);
+
+#[derive(Debug)]
+struct Watching {
     guard: CallGuard,
-    span: Option<CallSpan>,
+    span: CallSpan,
 }
 
 impl Watch {
@@ -26,7 +31,7 @@ impl Watch {
 
     /// Nobody watches.
     pub(crate) fn none() -> Self {
-        Self { guard: CallGuard::idle(), span: None }
+        Self(None)
     }
 
     /// A call begins. The metadata are added to.
@@ -42,32 +47,34 @@ impl Watch {
         let span = trace::client_span(method, &peer, metadata);
         let guard =
             span.run(|| interceptors.begin(|| CallStart::caller(method, &peer, metadata, time_left, request_bytes)))?;
-        Ok(Self { guard, span: Some(span) })
+        Ok(Self(Some(Box::new(Watching { guard, span }))))
     }
 
     /// Runs a step of the call in its span.
     pub(crate) fn within<T>(&self, step: impl FnOnce() -> T) -> T {
-        match &self.span {
+        match &self.0 {
             None => step(),
-            Some(span) => span.run(step),
+            Some(watching) => watching.span.run(step),
         }
     }
 
     pub(crate) fn add_request_bytes(&mut self, bytes: usize) {
-        self.guard.add_request_bytes(bytes);
+        if let Some(watching) = &mut self.0 {
+            watching.guard.add_request_bytes(bytes);
+        }
     }
 
     pub(crate) fn add_response_bytes(&mut self, bytes: usize) {
-        self.guard.add_response_bytes(bytes);
+        if let Some(watching) = &mut self.0 {
+            watching.guard.add_response_bytes(bytes);
+        }
     }
 
     /// The call has ended: well, or like this.
     pub(crate) fn end(self, error: Option<&CallError>) {
-        let Self { guard, span } = self;
-        let code = error.map(CallError::code);
-        match span {
-            None => guard.end(code),
-            Some(span) => span.run(|| guard.end(code)),
+        if let Some(watching) = self.0 {
+            let Watching { guard, span } = *watching;
+            span.run(|| guard.end(error.map(CallError::code)));
         }
     }
 }
