@@ -115,6 +115,7 @@ impl CallTable {
     }
 
     /// Opens a call, if the peer takes one more.
+    #[inline]
     pub(crate) fn open(&mut self, method: u32, flows: Option<Box<Flows>>) -> Option<(CallKey, ChannelId)> {
         let index = self.free.pop()?;
         Some(self.enter(index, method, flows))
@@ -126,6 +127,7 @@ impl CallTable {
         self.channels[index].call.is_none().then(|| self.enter(index, method, None))
     }
 
+    #[inline]
     fn enter(&mut self, index: usize, method: u32, flows: Option<Box<Flows>>) -> (CallKey, ChannelId) {
         let entry = &mut self.channels[index];
         entry.generation = entry.generation.next();
@@ -231,6 +233,7 @@ impl CallTable {
     }
 
     /// The outcome of a call, once. Its bytes are taken off `kept`.
+    #[inline]
     pub(crate) fn take(&mut self, key: CallKey, kept: &mut usize, spent: &mut Vec<Waker>) -> Option<Outcome> {
         let Wait::Done(_, bytes) = *self.wait(key)? else { return None };
         *kept -= bytes;
@@ -482,6 +485,7 @@ impl CallTable {
     }
 
     /// Gives one that waits its outcome; `wakes` gets who is to be woken.
+    #[inline]
     fn resolve(&mut self, place: usize, outcome: Outcome, bytes: usize, wakes: &mut Vec<Waker>) {
         let ticket = &mut self.tickets[place];
         if let Wait::Waiting(_, waker) = std::mem::replace(&mut ticket.state, Wait::Done(outcome, bytes)) {
@@ -511,6 +515,7 @@ fn outcome(message: Inbound, link: &mut Link, room: Room) -> Outcome {
 }
 
 /// What a final of this kind says.
+#[inline]
 fn ended(kind: Kind, body: Body, metadata: Metadata) -> Outcome {
     if kind == Kind::Error {
         return Err(CallError::Status(Status::decode(&body)));

@@ -218,6 +218,7 @@ impl Machine {
     }
 
     /// A call takes its channel.
+    #[inline]
     fn enter(&mut self, request: &Request<'_>, prefix: &Prefix, depth: u8) -> Option<(CallKey, FrameHeader)> {
         let (mut flags, mut credit) = (prefix.flags, 0);
         let (key, channel) = if request.lifecycle {
@@ -254,6 +255,7 @@ impl Machine {
     }
 
     /// Checks what is known before anything is sent.
+    #[inline]
     fn admit(&self, request: &Request<'_>, bytes: usize) -> Result<(Prefix, u8), CallError> {
         if let Some(end) = &self.end {
             return Err(CallError::SessionEnded { end: Arc::clone(end) });
@@ -282,6 +284,7 @@ impl Machine {
     }
 
     /// The outcome of a call, once.
+    #[inline]
     pub(crate) fn take(&mut self, key: CallKey) -> Option<Outcome> {
         self.calls.take(key, &mut self.kept, &mut self.spent)
     }

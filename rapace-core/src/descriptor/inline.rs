@@ -28,16 +28,16 @@ impl Inline {
         if bytes.len() > INLINE_BYTES {
             return None;
         }
-        let mut words = [0; INLINE_WORDS];
-        let (whole, rest) = bytes.as_chunks::<WORD_BYTES>();
-        for (word, chunk) in words.iter_mut().zip(whole) {
-            *word = u64::from_ne_bytes(*chunk);
-        }
-        if let Some(word) = words.get_mut(whole.len()) {
-            // At most seven: by hand, for a copy of so few would be a call.
-            *word = rest.iter().rev().fold(0, |word: u64, byte| word << 8 | u64::from(*byte)).to_le();
-        }
-        Some(Self { words, length: bytes.len() })
+        // Each by itself, so that they are made in registers.
+        let word = |at: usize| {
+            let rest = bytes.get(at * WORD_BYTES..).unwrap_or_default();
+            match rest.first_chunk() {
+                Some(chunk) => u64::from_ne_bytes(*chunk),
+                // At most seven: by hand, for a copy of so few would be a call.
+                None => rest.iter().rev().fold(0, |word: u64, byte| word << 8 | u64::from(*byte)).to_le(),
+            }
+        };
+        Some(Self { words: [word(0), word(1), word(2)], length: bytes.len() })
     }
 
     /// The parts in a row, if they fit.
