@@ -111,7 +111,17 @@ fn spawn(role: &str) -> Result<(Socket, Process), Error> {
 ///
 /// When there is no process or no session.
 pub fn session(role: &str) -> Result<Session<PeerA>, Error> {
-    connect(role, role)
+    session_with(role, config(strategy(role)?))
+}
+
+/// The same with anything else in this side's configuration. The other side waits as its role says.
+///
+/// # Errors
+///
+/// When there is no process or no session.
+pub fn session_with(role: &str, config: Config) -> Result<Session<PeerA>, Error> {
+    let (socket, process) = spawn(role)?;
+    Ok(Handshake::<PeerA>::offer(socket, Some(process), config)?.finish(NoService)?)
 }
 
 /// A session with a process that serves [`typed::Typed`]; both sides wait in this way.
@@ -120,12 +130,7 @@ pub fn session(role: &str) -> Result<Session<PeerA>, Error> {
 ///
 /// When there is no process or no session.
 pub fn typed_session(wait: &str) -> Result<Session<PeerA>, Error> {
-    connect(&format!("{TYPED_ROLE}{wait}"), wait)
-}
-
-fn connect(role: &str, wait: &str) -> Result<Session<PeerA>, Error> {
-    let (socket, process) = spawn(role)?;
-    Ok(Handshake::<PeerA>::offer(socket, Some(process), config(strategy(wait)?))?.finish(NoService)?)
+    session_with(&format!("{TYPED_ROLE}{wait}"), config(strategy(wait)?))
 }
 
 /// One cache line that two processes bounce: the physical limit of any call.

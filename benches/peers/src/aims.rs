@@ -6,7 +6,7 @@
 mod list;
 pub mod pair;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::list::AIMS;
 use crate::figure::{Readings, Runs, Spread};
@@ -16,7 +16,7 @@ use crate::table::{Cell, Row, Table};
 const RATIO: &str = "ratio";
 
 /// What a ratio is to be.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Bound {
     AtMost,
@@ -45,10 +45,10 @@ struct Aim {
 }
 
 /// How far an aim was reached: an entry of `results.json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reached {
     /// What is aimed at.
-    pub what: &'static str,
+    pub what: String,
     /// What is divided.
     pub over: String,
     /// By what; if by nothing, the figure itself is meant.
@@ -98,7 +98,7 @@ fn reach(aim: &Aim, pair: Option<&Runs>, rows: &[(String, String)], readings: &R
         format!("{system} {mode} {metric} {bytes}")
     };
     Some(Reached {
-        what: aim.what,
+        what: aim.what.to_owned(),
         over: name(over),
         under: under.map(name),
         value: spread.median,
@@ -153,6 +153,21 @@ pub fn text(reached: &[Reached]) -> String {
     text
 }
 
+/// The same in Markdown, with how far what is missed is from its aim.
+pub fn markdown(reached: &[Reached]) -> String {
+    let mut text = String::from("| what : what | found | least to greatest | aim | |\n|---|---|---|---|---|\n");
+    for aim in reached {
+        let [value, min, max, bound] = [aim.value, aim.min, aim.max, aim.aim].map(plain);
+        let (words, factor) = match aim.bound {
+            AtMost => ("at most", aim.value / aim.aim),
+            AtLeast => ("at least", aim.aim / aim.value),
+        };
+        let met = if aim.met { "met".to_owned() } else { format!("**missed** by a factor of {factor:.2}") };
+        text += &format!("| {} | {value} | {min} to {max} | {words} {bound} | {met} |\n", aim.what);
+    }
+    text
+}
+
 fn plain(value: f64) -> String {
     let digits = match value {
         value if value >= 1000.0 => return format!("{value:.0}"),
@@ -172,7 +187,7 @@ pub fn table(reached: &[Reached]) -> Option<Table> {
         };
         let (min, max) = (part(aim.min), part(aim.max));
         let cell = Cell { value: part(aim.value), min: min.min(max), max: max.max(min) };
-        Row { name: aim.what.to_owned(), is_ours: !aim.met, is_limit: false, cells: vec![Some(cell)] }
+        Row { name: aim.what.clone(), is_ours: !aim.met, is_limit: false, cells: vec![Some(cell)] }
     };
     let rows: Vec<_> = reached.iter().filter(|aim| aim.aim > 0.0).map(row).collect();
     (!rows.is_empty()).then(|| Table {

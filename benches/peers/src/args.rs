@@ -17,6 +17,8 @@ pub const PAIRS: &str = "aims";
 pub enum Task {
     /// Run the race.
     Race(Options),
+    /// Show the results in the first folder in the second, and in PERFORMANCE.md.
+    Report(PathBuf, PathBuf),
     /// Be a server.
     Serve(Role),
     /// Measure one row.
@@ -52,11 +54,13 @@ pub struct Options {
 /// How it is used.
 pub const HELP: &str = "\
 race [--quick] [--only NAME]... [--json] [--out DIR]
+race --report DIR [--out DIR]
 
   --quick      less of everything, in 90 seconds
   --only NAME  this system only, or `system/mode`; may be repeated
   --json       results.json on standard output, tables on standard error
   --out DIR    where results.json and the charts go (default: this package's results/)
+  --report DIR measure nothing: write charts and tables of the last results to DIR, and to PERFORMANCE.md
 ";
 
 /// Reads it.
@@ -64,6 +68,7 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, Error> {
     let mut args = args.into_iter();
     let mut options =
         Options { out: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results")), ..Options::default() };
+    let mut report = None;
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
         match arg.as_str() {
@@ -76,11 +81,15 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, Error> {
             "--json" => options.json = true,
             "--only" => options.only.push(value()?),
             "--out" => options.out = value()?.into(),
+            "--report" => report = Some(value()?.into()),
             "--help" | "-h" => return Ok(Task::Help),
             other => return Err(format!("`{other}` is no option\n\n{HELP}").into()),
         }
     }
-    Ok(Task::Race(options))
+    Ok(match report {
+        Some(to) => Task::Report(options.out, to),
+        None => Task::Race(options),
+    })
 }
 
 fn role(mut value: impl FnMut() -> Result<String, String>) -> Result<Role, Error> {

@@ -18,7 +18,7 @@ pub struct Reading {
 }
 
 /// A figure of all runs: an entry of `results.json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// The system.
     pub system: String,

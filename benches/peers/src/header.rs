@@ -6,13 +6,13 @@ use std::fs;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 use crate::{Error, peer};
 
 /// The head of `results.json`, and of the tables.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Header {
     /// The model of the processor, and how many there are.
     pub processor: String,

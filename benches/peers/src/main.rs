@@ -15,6 +15,7 @@ mod peer;
 mod peers;
 mod plan;
 mod race;
+mod report;
 mod server;
 mod table;
 mod work;
@@ -51,6 +52,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
                 measure::run(find(&role.system)?.as_ref(), &role, &plan)?;
             }
         }
+        Task::Report(results, to) => report::write(&results, &to)?,
         Task::Help => print!("{}", args::HELP),
     }
     Ok(ExitCode::SUCCESS)
