@@ -16,27 +16,37 @@ impl Bitmap {
     }
 
     /// Adds the run.
+    #[inline]
     pub(crate) fn set(&mut self, first: u32, count: u32) {
         self.each_word(first, count, |word, mask| *word |= mask);
     }
 
     /// Removes the run.
+    #[inline]
     pub(crate) fn clear(&mut self, first: u32, count: u32) {
         self.each_word(first, count, |word, mask| *word &= !mask);
     }
 
     /// The lowest number of the run that is in the set.
+    #[inline]
     pub(crate) fn first_set(&self, first: u32, count: u32) -> Option<u32> {
         self.find(first, first + count, |word| word)
     }
 
     /// The lowest number of the run that is not in the set.
+    #[inline]
     pub(crate) fn first_clear(&self, first: u32, count: u32) -> Option<u32> {
         self.find(first, first + count, |word| !word)
     }
 
     /// The lowest run of `count` numbers from `from` on that are all in the set.
+    #[inline]
     pub(crate) fn find_run(&self, from: u32, count: u32) -> Option<u32> {
+        let first = self.find(from, self.count, |word| word)?;
+        if count == 1 { Some(first) } else { self.find_run_of_many(first, count) }
+    }
+
+    fn find_run_of_many(&self, from: u32, count: u32) -> Option<u32> {
         let mut first = from;
         loop {
             first = self.find(first, self.count, |word| word)?;
@@ -48,6 +58,7 @@ impl Bitmap {
         }
     }
 
+    #[inline]
     fn find(&self, from: u32, end: u32, view: impl Fn(u64) -> u64) -> Option<u32> {
         let mut at = from;
         while at < end {
@@ -61,8 +72,12 @@ impl Bitmap {
         None
     }
 
+    #[inline]
     fn each_word(&mut self, first: u32, count: u32, change: impl Fn(&mut u64, u64)) {
         debug_assert!(first + count <= self.count, "run of {count} from {first} in {}", self.count);
+        if count == 1 {
+            return change(&mut self.words[(first / BITS) as usize], 1 << (first % BITS));
+        }
         let (mut at, end) = (first, first + count);
         while at < end {
             let bits = (BITS - at % BITS).min(end - at);

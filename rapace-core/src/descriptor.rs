@@ -30,6 +30,8 @@ pub const INLINE_SLOT: u32 = u32::MAX;
 
 const FIRST_INLINE_WORD: usize = 5;
 const INLINE_WORDS: usize = LINE_WORDS - FIRST_INLINE_WORD;
+/// Words of a descriptor that are the payload's: where it is, its extent, and those inline.
+pub(crate) const PAYLOAD_WORDS: usize = 2 + INLINE_WORDS;
 const _: () = assert!(DESCRIPTOR_BYTES == LINE_WORDS * WORD_BYTES);
 const _: () = assert!(INLINE_WORDS * WORD_BYTES == INLINE_BYTES);
 
@@ -249,6 +251,14 @@ pub struct Run {
     pub slots: u32,
 }
 
+impl Run {
+    /// The words of a descriptor that say where its payload is, and an empty place for one inline.
+    #[inline]
+    pub(crate) fn to_words(self) -> [u64; PAYLOAD_WORDS] {
+        [join(self.slot, self.generation), join(self.offset, self.payload_bytes), 0, 0, 0]
+    }
+}
+
 /// Where a checked payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
@@ -259,6 +269,18 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// The words of a descriptor that hold the payload, or say where it is.
+    #[inline]
+    pub(crate) fn to_words(self) -> [u64; PAYLOAD_WORDS] {
+        match self {
+            Self::Inline(inline) => {
+                let [first, second, third] = inline.to_words();
+                [join(INLINE_SLOT, 0), u64::from(inline.length()) << 32, first, second, third]
+            }
+            Self::Slots(run) => run.to_words(),
+        }
+    }
+
     /// Bytes of the payload.
     pub fn bytes(&self) -> usize {
         match self {
@@ -281,25 +303,15 @@ pub struct Frame {
 /// The words of a descriptor behind its sequence word, as its sender builds them.
 #[inline]
 pub fn encode(header: &FrameHeader, payload: &Payload) -> [u64; BODY_WORDS] {
-    let (slot, generation, offset, bytes) = match payload {
-        #[expect(clippy::cast_possible_truncation, reason = "at most 24")]
-        Payload::Inline(inline) => (INLINE_SLOT, 0, 0, inline.len() as u32),
-        Payload::Slots(run) => (run.slot, run.generation, run.offset, run.payload_bytes),
-    };
+    encode_words(header, payload.to_words())
+}
+
+/// As [`encode`], of a payload's words.
+#[inline]
+pub(crate) fn encode_words(header: &FrameHeader, payload: [u64; PAYLOAD_WORDS]) -> [u64; BODY_WORDS] {
     let flags = header.kind.raw() | header.flags.0 | u32::from(header.depth) << DEPTH_SHIFT;
-    let [first, second, third] = match payload {
-        Payload::Inline(inline) => inline.to_words(),
-        Payload::Slots(_) => [0; INLINE_WORDS],
-    };
-    [
-        join(header.channel.raw(), header.method),
-        join(slot, generation),
-        join(offset, bytes),
-        join(flags, header.credit),
-        first,
-        second,
-        third,
-    ]
+    let [place, extent, first, second, third] = payload;
+    [join(header.channel.raw(), header.method), place, extent, join(flags, header.credit), first, second, third]
 }
 
 /// A copy of the words that a peer alleges to be a descriptor, sequence word left out.
@@ -408,6 +420,7 @@ fn check_parity(channel: ChannelId, kind: Kind, opener: Side) -> Result<(), Peer
     }
 }
 
+#[inline]
 fn check_run(slot: u32, generation: u32, offset: u32, bytes: u32, geometry: &Geometry) -> Result<Run, PeerFault> {
     if slot >= geometry.slot_count() {
         return Err(PeerFault::Slot { found: slot, bound: geometry.slot_count() });
@@ -424,11 +437,13 @@ fn check_run(slot: u32, generation: u32, offset: u32, bytes: u32, geometry: &Geo
     Ok(Run { slot, generation, offset, payload_bytes: bytes, slots })
 }
 
+#[inline]
 fn join(low: u32, high: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves of a word")]
+#[inline]
 fn split(word: u64) -> (u32, u32) {
     (word as u32, (word >> 32) as u32)
 }

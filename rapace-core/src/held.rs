@@ -34,6 +34,7 @@ impl HeldSlots {
     /// # Errors
     ///
     /// D7 when one of its slots is held, D8 when its generation is not newer than the last one.
+    #[inline]
     pub fn accept(&mut self, run: &Run) -> Result<(), PeerFault> {
         if let Some(held) = self.held.first_set(run.slot, run.slots) {
             return Err(PeerFault::Overlap { first: run.slot, count: run.slots, held });
@@ -54,6 +55,7 @@ impl HeldSlots {
     /// # Panics
     ///
     /// When it is pinned.
+    #[inline]
     pub fn release(&mut self, run: &Run) {
         debug_assert_eq!(self.held.first_clear(run.slot, run.slots), None, "released a run that was not held: {run:?}");
         assert!(!self.meets_pinned(run), "released a run that is read in place: {run:?}");
@@ -92,6 +94,7 @@ impl HeldSlots {
         self.slots
     }
 
+    #[inline]
     fn meets_pinned(&self, run: &Run) -> bool {
         self.pinned_runs > 0 && self.pinned.first_set(run.slot, run.slots).is_some()
     }

@@ -240,8 +240,11 @@ impl Geometry {
     }
 
     /// Slots that a payload touches which begins `offset` bytes into its first slot.
+    #[inline]
     pub fn run_slots(&self, offset: u32, payload_bytes: u32) -> u64 {
-        (u64::from(offset) + u64::from(payload_bytes)).div_ceil(u64::from(self.slot_bytes))
+        let (end, slot_bytes) = (u64::from(offset) + u64::from(payload_bytes), u64::from(self.slot_bytes));
+        // Most fit one, and a division takes as long as all else that is checked.
+        if end > slot_bytes { end.div_ceil(slot_bytes) } else { u64::from(end > 0) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracing::{debug, trace};
 
-use crate::descriptor::{AllegedDescriptor, Frame, FrameHeader, Inline, Payload, Run, encode};
+use crate::descriptor::{AllegedDescriptor, Frame, FrameHeader, Inline, PAYLOAD_WORDS, Payload, Run, encode_words};
 use crate::fault::PeerFault;
 use crate::held::HeldSlots;
 use crate::layout::{Geometry, header};
@@ -226,33 +226,40 @@ impl Link {
             return Err(SendRefusal::RingFull);
         }
         let payload = match Inline::concat(parts) {
-            Some(inline) => Payload::Inline(inline),
-            None => self.place_in_slots(class, parts, parts.iter().map(|part| part.len()).sum())?,
+            Some(inline) => Payload::Inline(inline).to_words(),
+            None => {
+                let bytes = parts.iter().map(|part| part.len()).sum();
+                // A whole run beside an error would go through memory, in pieces that it cannot be read back in at once.
+                let (slot, slots) = (self.take_slots(class, bytes)?, self.slots_of(bytes));
+                let run = self.pool.taken(slot, slots);
+                self.write_parts(self.slot_offset(slot), parts);
+                self.hand_over(run, 0, bytes).to_words()
+            }
         };
-        self.publish(header, &payload);
+        self.publish(header, payload);
         Ok(())
     }
 
     /// Publishes a frame for which there is room, and whose payload is in place.
-    fn publish(&mut self, header: &FrameHeader, payload: &Payload) {
+    #[inline]
+    fn publish(&mut self, header: &FrameHeader, payload: [u64; PAYLOAD_WORDS]) {
         let ring = self.own.words(self.geometry.ring_offset(), self.geometry.ring_words());
-        self.producer.publish(ring, &encode(header, payload));
+        self.producer.publish(ring, &encode_words(header, payload));
         self.news.frames = true;
         self.stats.frames_sent += 1;
     }
 
-    fn place_in_slots(&mut self, class: Class, parts: &[&[u8]], bytes: usize) -> Result<Payload, SendRefusal> {
-        let run = self.allocate(class, bytes)?;
-        let mut at = self.slot_offset(run.slot);
+    #[inline]
+    fn write_parts(&mut self, mut at: usize, parts: &[&[u8]]) {
         for part in parts {
             self.own.write(at, part);
             at += part.len();
         }
-        Ok(self.hand_over(run, 0, bytes))
     }
 
-    /// Takes slots for `bytes` bytes, after taking back what the peer has returned if need be.
-    fn allocate(&mut self, class: Class, bytes: usize) -> Result<OwnRun, SendRefusal> {
+    /// Takes slots for `bytes` bytes, after taking back what the peer has returned if need be: the first of the run.
+    #[inline]
+    fn take_slots(&mut self, class: Class, bytes: usize) -> Result<u32, SendRefusal> {
         if bytes > self.frame_bytes_max(class) {
             return Err(SendRefusal::TooLarge);
         }
@@ -262,29 +269,35 @@ impl Link {
         if bytes >= EAGER_BYTES_MIN || few || self.allocations.is_multiple_of(RECLAIM_EVERY) {
             self.reclaim()?;
         }
-        match self.pool.allocate(slots, class) {
-            Some(run) => Ok(run),
+        match self.pool.take(slots, class) {
+            Some(slot) => Ok(slot),
             None => {
                 self.reclaim()?;
-                self.pool.allocate(slots, class).ok_or(SendRefusal::SlotsExhausted)
+                self.pool.take(slots, class).ok_or(SendRefusal::SlotsExhausted)
             }
         }
     }
 
     /// Leaves the slots of a payload within a run to the peer, and frees those behind it.
-    fn hand_over(&mut self, run: OwnRun, offset: usize, bytes: usize) -> Payload {
+    #[inline]
+    fn hand_over(&mut self, run: OwnRun, offset: usize, bytes: usize) -> Run {
         let slots = self.slots_of(offset + bytes);
         #[expect(clippy::cast_possible_truncation, reason = "both lie within a half, which has at most 2^30 bytes")]
         let (offset, payload_bytes) = (offset as u32, bytes as u32);
         let payload = Run { slot: run.slot, generation: run.generation, offset, payload_bytes, slots };
         self.pool.hand_over(run, slots);
-        Payload::Slots(payload)
+        payload
     }
 
     /// Slots that so many bytes of a half take.
+    #[inline]
     fn slots_of(&self, bytes: usize) -> u32 {
+        let slot_bytes = self.geometry.slot_bytes() as usize;
+        if (1..=slot_bytes).contains(&bytes) {
+            return 1;
+        }
         #[expect(clippy::cast_possible_truncation, reason = "a half has fewer than 2^24 slots")]
-        let slots = bytes.div_ceil(self.geometry.slot_bytes() as usize) as u32;
+        let slots = bytes.div_ceil(slot_bytes) as u32;
         slots
     }
 
@@ -339,6 +352,7 @@ impl Link {
     }
 
     /// Appends a payload to `into` and returns its slots.
+    #[inline]
     pub fn take_payload(&mut self, payload: Payload, into: &mut Vec<u8>) {
         match payload {
             Payload::Inline(inline) => into.extend_from_slice(&inline),
@@ -357,6 +371,7 @@ impl Link {
         }
     }
 
+    #[inline]
     fn give_back(&mut self, run: &Run) {
         self.held.release(run);
         let ring = self.own.words(self.geometry.returns_offset(), self.geometry.return_capacity() as usize);
@@ -490,6 +505,7 @@ impl Link {
         self.held.slots()
     }
 
+    #[inline]
     fn slot_offset(&self, slot: u32) -> usize {
         self.geometry.slots_offset() + slot as usize * self.geometry.slot_bytes() as usize
     }

@@ -24,12 +24,14 @@ impl Cursor {
         Self { count: 0, capacity: capacity.into() }
     }
 
+    #[inline]
     fn index(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, reason = "below the capacity, which is at most 2^24")]
         let index = (self.count & (self.capacity - 1)) as usize;
         index
     }
 
+    #[inline]
     fn lap(&self) -> u8 {
         let [lap, ..] = (self.count / self.capacity + 1).to_le_bytes();
         lap
@@ -47,6 +49,7 @@ impl ReturnWriter {
     }
 
     /// Gives back the run of this generation that begins with `slot`.
+    #[inline]
     pub fn give_back(&mut self, ring: &[AtomicU64], slot: u32, generation: u32) {
         let word = u64::from(generation) << GENERATION_SHIFT
             | u64::from(self.0.lap()) << LAP_SHIFT
@@ -82,6 +85,7 @@ impl ReturnReader {
     /// # Errors
     ///
     /// S6 when the entry is neither of this lap nor of the one before. The cursor stays.
+    #[inline]
     pub fn take(&mut self, ring: PeerWords<'_>) -> Result<Option<AllegedReturn>, PeerFault> {
         let word = ring.load(self.0.index());
         let due_lap = self.0.lap();

@@ -86,6 +86,7 @@ impl SlotPool {
     }
 
     /// The most slots that a run of this class can have.
+    #[inline]
     pub fn run_slots_max(&self, class: Class) -> u32 {
         self.slot_count.saturating_sub(self.first(class))
     }
@@ -101,7 +102,20 @@ impl SlotPool {
     }
 
     /// Takes a run of `slots` neighbouring slots, if there is one. The receiver cannot return it yet.
+    #[inline]
     pub fn allocate(&mut self, slots: u32, class: Class) -> Option<OwnRun> {
+        let slot = self.take(slots, class)?;
+        Some(self.taken(slot, slots))
+    }
+
+    /// The run of so many slots that [`SlotPool::take`] has taken.
+    #[inline]
+    pub(crate) fn taken(&self, slot: u32, slots: u32) -> OwnRun {
+        OwnRun { slot, generation: self.table[slot as usize].generation, slots }
+    }
+
+    /// What [`SlotPool::allocate`] does, but for the run: its first slot alone comes back in a register.
+    pub(crate) fn take(&mut self, slots: u32, class: Class) -> Option<u32> {
         if slots == 0 || slots > self.free_count {
             return None;
         }
@@ -110,7 +124,7 @@ impl SlotPool {
         self.free_count -= slots;
         let entry = &mut self.table[slot as usize];
         entry.generation = entry.generation.wrapping_add(1);
-        Some(OwnRun { slot, generation: entry.generation, slots })
+        Some(slot)
     }
 
     /// Hands the first `slots` slots of a run to the receiver; the others are free again.
@@ -118,10 +132,13 @@ impl SlotPool {
     /// # Panics
     ///
     /// When the run has fewer, or there are none.
+    #[inline]
     pub fn hand_over(&mut self, run: OwnRun, slots: u32) {
         assert!((1..=run.slots).contains(&slots), "{slots} slots of {run:?}");
         self.table[run.slot as usize].out = slots;
-        self.release(run.slot + slots, run.slots - slots);
+        if slots < run.slots {
+            self.release(run.slot + slots, run.slots - slots);
+        }
     }
 
     /// Frees a run that was not handed over.
@@ -134,6 +151,7 @@ impl SlotPool {
     /// # Errors
     ///
     /// S7 when there is no such slot, no run that begins there is out, or the generation is another.
+    #[inline]
     pub fn take_back(&mut self, slot: u32, generation: u32) -> Result<(), PeerFault> {
         let Some(entry) = self.table.get_mut(slot as usize) else {
             return Err(PeerFault::ReturnedSlot { found: slot, bound: self.slot_count });
@@ -150,15 +168,18 @@ impl SlotPool {
     }
 
     /// Slots that are free.
+    #[inline]
     pub fn free(&self) -> u32 {
         self.free_count
     }
 
+    #[inline]
     fn release(&mut self, slot: u32, slots: u32) {
         self.free.set(slot, slots);
         self.free_count += slots;
     }
 
+    #[inline]
     fn first(&self, class: Class) -> u32 {
         match class {
             Class::Item => 2 * self.reserve,

@@ -60,6 +60,14 @@ impl Inline {
         Self::new(&bytes[..length])
     }
 
+    /// Bytes of the payload.
+    #[inline]
+    pub(super) fn length(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 24")]
+        let length = self.length as u32;
+        length
+    }
+
     /// The words as they travel.
     #[inline]
     pub(super) fn to_words(self) -> [u64; INLINE_WORDS] {

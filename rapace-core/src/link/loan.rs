@@ -41,7 +41,9 @@ impl Link {
     ///
     /// Says that there are not enough slots, now or ever, or that the peer broke a rule.
     pub fn try_loan(&mut self, class: Class, bytes: usize) -> Result<Loan, SendRefusal> {
-        let run = self.allocate(class, bytes.max(1)).inspect_err(|_| self.stats.refusals += 1)?;
+        let bytes = bytes.max(1);
+        let slot = self.take_slots(class, bytes).inspect_err(|_| self.stats.refusals += 1)?;
+        let run = self.pool.taken(slot, self.slots_of(bytes));
         let run_bytes = run.slots as usize * self.geometry.slot_bytes() as usize;
         Ok(Loan { bytes: self.own.lend(self.slot_offset(run.slot), run_bytes), run })
     }
@@ -88,9 +90,9 @@ impl Link {
             Payload::Inline(inline)
         } else {
             self.own.take_back(bytes);
-            self.hand_over(run, payload.start, payload.len())
+            Payload::Slots(self.hand_over(run, payload.start, payload.len()))
         };
-        self.publish(header, &payload);
+        self.publish(header, payload.to_words());
         Ok(())
     }
 
