@@ -356,12 +356,14 @@ impl Link {
     pub fn take_payload(&mut self, payload: Payload, into: &mut Vec<u8>) {
         match payload {
             Payload::Inline(inline) => into.extend_from_slice(&inline),
-            Payload::Slots(run) => {
-                let at = self.slot_offset(run.slot) + run.offset as usize;
-                self.peer.copy_out(at, run.payload_bytes as usize, into);
-                self.give_back(&run);
-            }
+            Payload::Slots(run) => self.take_run(&run, into),
         }
+    }
+
+    fn take_run(&mut self, run: &Run, into: &mut Vec<u8>) {
+        let at = self.slot_offset(run.slot) + run.offset as usize;
+        self.peer.copy_out(at, run.payload_bytes as usize, into);
+        self.give_back(run);
     }
 
     /// Returns the slots of a payload that nobody wants.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
-use rapace_core::descriptor::{Flags, Frame, Inline, Kind, Payload};
+use rapace_core::descriptor::{Flags, Frame, FrameHeader, Inline, Kind, Payload, Run};
 use rapace_core::link::{Link, PayloadView};
 use rapace_core::slots::Class;
 
@@ -54,42 +54,41 @@ impl Drop for InPlace {
 const IN_PLACE_BYTES_MIN: usize = 4096;
 
 impl Body {
-    /// Takes a payload out of the link.
-    #[inline]
-    fn take(payload: Payload, link: &mut Link) -> Self {
-        let bytes = match payload {
-            Payload::Inline(inline) => Bytes::Inline(inline),
-            Payload::Slots(run) => {
-                let mut bytes = Scratch::with_room(run.payload_bytes as usize);
-                link.take_payload(payload, bytes.buffer());
-                Bytes::Heap(bytes)
-            }
-        };
-        Self { bytes, start: 0 }
-    }
-
     /// The payload of a frame, whether that is all of its message or the beginning.
     #[inline]
     pub(crate) fn of(frame: &Frame, link: &mut Link) -> Self {
-        // Requests and replies go to a user one at a time.
-        let may_lie = matches!(frame.header.kind, Kind::Request | Kind::Reply) && !frame.header.flags.has(Flags::MORE);
-        let payload = if may_lie { Self::in_place(frame.payload, link) } else { Err(frame.payload) };
-        payload.unwrap_or_else(|payload| Self::take(payload, link))
+        match frame.payload {
+            Payload::Inline(inline) => Self { bytes: Bytes::Inline(inline), start: 0 },
+            Payload::Slots(run) => Self::in_slots(&frame.header, run, link),
+        }
     }
 
-    /// Reads a payload in place, if that is allowed and pays, and leaves the peer enough slots where it needs them.
-    #[inline]
-    fn in_place(payload: Payload, link: &mut Link) -> Result<Self, Payload> {
-        let Payload::Slots(run) = payload else { return Err(payload) };
+    fn in_slots(header: &FrameHeader, run: Run, link: &mut Link) -> Self {
+        let length = run.payload_bytes as usize;
+        // Requests and replies go to a user one at a time.
+        let may_lie = matches!(header.kind, Kind::Request | Kind::Reply) && !header.flags.has(Flags::MORE);
+        if may_lie
+            && length >= IN_PLACE_BYTES_MIN
+            && let Some(body) = Self::in_place(run, link)
+        {
+            return body;
+        }
+        let mut bytes = Scratch::with_room(length);
+        link.take_payload(Payload::Slots(run), bytes.buffer());
+        Self { bytes: Bytes::Heap(bytes), start: 0 }
+    }
+
+    /// Reads a payload in place, if that is allowed, and leaves the peer enough slots where it needs them.
+    fn in_place(run: Run, link: &mut Link) -> Option<Self> {
         let (count, slot_bytes) = (link.geometry().slot_count(), link.geometry().slot_bytes() as usize);
         // Whatever is kept, the peer has its reserve (SPEC S3) and, behind it all, what a message in pieces asks for.
         let end = (run.slot + run.slots) as usize * slot_bytes + link.chunk_bytes(Class::Request);
         let lies_well = run.slot >= (count / 8).max(1) && end <= count as usize * slot_bytes;
-        if (run.payload_bytes as usize) < IN_PLACE_BYTES_MIN || !lies_well {
-            return Err(payload);
+        if !lies_well {
+            return None;
         }
-        let view = link.view_payload(payload)?;
-        Ok(Self { bytes: Bytes::InPlace(Box::new(InPlace { view: Some(view), home: Weak::new() })), start: 0 })
+        let view = link.view_payload(Payload::Slots(run)).ok()?;
+        Some(Self { bytes: Bytes::InPlace(Box::new(InPlace { view: Some(view), home: Weak::new() })), start: 0 })
     }
 
     /// Leaves the session's lock: from now on it returns its slots when it is dropped.
