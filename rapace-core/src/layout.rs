@@ -286,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_touches_the_slots_up_to_its_last_byte() {
+        for slot_bytes in [64, 192, 4096, 1 << 20] {
+            let config = GeometryConfig { segment_bytes: 64 << 20, slot_bytes, ..GeometryConfig::default() };
+            let g = Geometry::new(config).unwrap();
+            for (offset, payload_bytes, slots) in [
+                (0, 1, 1),
+                (0, slot_bytes, 1),
+                (0, slot_bytes + 1, 2),
+                (slot_bytes - 8, 8, 1),
+                (slot_bytes - 8, 9, 2),
+                (8, 2 * slot_bytes, 3),
+            ] {
+                assert_eq!(g.run_slots(offset, payload_bytes), slots, "{payload_bytes} from {offset} of {slot_bytes}");
+            }
+            assert_eq!(g.run_slots(8, u32::MAX), (u64::from(u32::MAX) + 8).div_ceil(u64::from(slot_bytes)));
+        }
+    }
+
+    #[test]
     fn every_accepted_geometry_fits_its_half() {
         for ring in (4..=12).map(|bits| 1u32 << bits) {
             for slot in [64, 128, 192, 4096, 65536, 1 << 20] {

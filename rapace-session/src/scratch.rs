@@ -40,6 +40,7 @@ impl Scratch {
     }
 
     /// A buffer without bytes in it, for so many: none that is much larger, as it may be kept for long.
+    #[inline]
     pub fn with_room(bytes: usize) -> Self {
         let kept = KEPT.try_with(|kept| kept.borrow_mut().fitting(bytes)).ok().flatten();
         Self(kept.unwrap_or_else(|| Vec::with_capacity(bytes)))
@@ -91,15 +92,20 @@ impl Kept {
         buffer
     }
 
+    #[inline]
     fn fitting(&mut self, bytes: usize) -> Option<Vec<u8>> {
         let most = bytes.saturating_add(WASTE_BYTES.max(bytes / WASTE_PART));
         let fits = |buffer: &Vec<u8>| (bytes..=most).contains(&buffer.capacity());
-        let at = self.buffers.iter().rposition(fits)?;
-        let buffer = self.buffers.remove(at);
+        // Bodies of one size after the other find theirs at once.
+        let buffer = match self.buffers.pop_if(|last| fits(last)) {
+            Some(buffer) => buffer,
+            None => self.buffers.remove(self.buffers.iter().rposition(fits)?),
+        };
         self.bytes -= buffer.capacity();
         Some(buffer)
     }
 
+    #[inline]
     fn keep(&mut self, buffer: Vec<u8>) {
         self.bytes += buffer.capacity();
         self.buffers.push(buffer);
