@@ -4,6 +4,7 @@
 //! peer: two that share a core, or never rest, wake each other several times faster, and a caller that looks for no
 //! longer than that goes to sleep just before the reply.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The budget once it is there, and one more.
 static MEASURED_NANOSECONDS: AtomicU64 = AtomicU64::new(0);
+/// The cores of the thread that asked first. The one that happens to start the measurement may keep to fewer.
+static CORES: OnceLock<CpuSet> = OnceLock::new();
 
 impl Calibration {
     /// The budget of this machine: a wake-up there and back, or nothing on one core.
@@ -46,7 +49,13 @@ impl Calibration {
             return Self { budget: Duration::from_nanos(nanoseconds) };
         }
         match SLEEPS.fetch_add(1, Ordering::Relaxed) {
-            0 if sched_getaffinity(None).is_ok_and(|allowed| allowed.count() == 1) => return keep(Duration::ZERO),
+            0 => {
+                if let Ok(allowed) = sched_getaffinity(None)
+                    && CORES.get_or_init(|| allowed).count() == 1
+                {
+                    return keep(Duration::ZERO);
+                }
+            }
             SLEEPS_BEFORE => {
                 // Without the thread it stays unmeasured.
                 let _ = thread::Builder::new().name("rapace-calibrate".into()).spawn(measure);
@@ -64,6 +73,9 @@ fn keep(budget: Duration) -> Calibration {
 }
 
 fn measure() {
+    if let Some(cores) = CORES.get() {
+        let _ = sched_setaffinity(None, cores);
+    }
     // This reads the limits of the process's group, which takes a dozen system calls: too many for the start.
     if thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
         keep(Duration::ZERO);

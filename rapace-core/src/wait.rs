@@ -108,7 +108,8 @@ impl Spinner {
             return;
         }
         if slept > self.full.saturating_mul(SHORT_SLEEP) {
-            self.current = (self.current / 2).max(self.full / SHORTEST);
+            // A long look is not one to be halved: it would be followed by looks as long as itself.
+            self.current = (self.current.min(self.full) / 2).max(self.full / SHORTEST);
         } else if self.current < self.full {
             self.current = self.full;
         } else {
@@ -233,6 +234,18 @@ mod tests {
             spinner.slept(FULL / 16);
         }
         assert!((1..=5).contains(&long), "{long} long looks");
+    }
+
+    #[test]
+    fn a_long_look_in_vain_is_followed_by_short_ones() {
+        let mut spinner = adaptive();
+        while spinner.budget() < Some(LONG_LOOK) {
+            spinner.slept(FULL / 16);
+        }
+        for expected in [32, 16, 8] {
+            spinner.slept(Duration::from_secs(1));
+            assert_eq!(spinner.budget(), Some(Duration::from_micros(expected)));
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How threads wait on a session.
 //!
-//! One thread at a time leads: it drains the ring, first looking at it without the lock, then asleep on the socket. The
-//! others follow: they are woken when what they wait for has come, when the leader leaves, or when a call of the peer has
-//! come that the leader may not run (SPEC C6).
+//! One thread at a time leads: it drains the ring, first looking at it, with the lock until somebody else wants it, then
+//! asleep on the socket. The others follow: they are woken when what they wait for has come, when the leader leaves, or
+//! when a call of the peer has come that the leader may not run (SPEC C6).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -85,6 +85,8 @@ impl Purpose {
 
 /// A strategy without end looks for so long between two looks at the socket.
 const SPIN_SLICE: Duration = Duration::from_millis(10);
+/// A look as long as this ends with the time of whoever waits.
+const LONG_LOOK_MIN: Duration = Duration::from_millis(1);
 
 impl Shared {
     pub(crate) fn new(
@@ -427,7 +429,7 @@ impl Shared {
             }
             state.share_work();
             (state, spun) =
-                if spun { (self.sleep(state, purpose, patience), false) } else { self.spin(state, purpose) };
+                if spun { (self.sleep(state, purpose, patience), false) } else { self.spin(state, purpose, patience) };
             waited = true;
         };
         state.step_back(leads);
@@ -438,7 +440,12 @@ impl Shared {
     }
 
     /// Looks for the next frame; says whether that was in vain. The lock stays here until somebody else wants it.
-    fn spin<'a>(&'a self, mut state: Guard<'a, State>, purpose: Purpose) -> (Guard<'a, State>, bool) {
+    fn spin<'a>(
+        &'a self,
+        mut state: Guard<'a, State>,
+        purpose: Purpose,
+        patience: &mut Patience,
+    ) -> (Guard<'a, State>, bool) {
         let interest = state.interest(purpose.wants_room());
         let watch = match state.link.watch(interest) {
             Ok(watch) => watch,
@@ -448,9 +455,18 @@ impl Shared {
             }
         };
         let budget = state.spinner(purpose).budget();
+        let (slice, soonest) = (budget.unwrap_or(SPIN_SLICE), state.soonest());
+        // A long look does not outlast whoever waits.
+        let cut = |slice| {
+            if slice < LONG_LOOK_MIN {
+                return slice;
+            }
+            let soonest = soonest.map(|at| at.saturating_duration_since(Instant::now()));
+            [patience.left(), soonest].into_iter().flatten().fold(slice, Duration::min)
+        };
         let has_come = || watch.came(&self.view) || self.alarm.is_raised();
         let came;
-        (state, came) = self.look_with(state, budget.unwrap_or(SPIN_SLICE), has_come);
+        (state, came) = self.look_with(state, slice, cut, has_come);
         if came {
             state.spinner(purpose).paid();
         }
@@ -570,7 +586,7 @@ impl Shared {
         watch: &Watch,
         time: Duration,
     ) -> (Guard<'a, State>, bool) {
-        self.look_with(state, time, || watch.came(&self.view))
+        self.look_with(state, time, |time| time, || watch.came(&self.view))
     }
 
     /// Looks for so long, with the lock until somebody else wants it; says whether it was found.
@@ -578,20 +594,21 @@ impl Shared {
     fn look_with<'a>(
         &'a self,
         mut state: Guard<'a, State>,
-        time: Duration,
+        slice: Duration,
+        mut cut: impl FnMut(Duration) -> Duration,
         mut find: impl FnMut() -> bool,
     ) -> (Guard<'a, State>, bool) {
         let mut found = false;
         let mut wanted = !state.is_settled();
         if !wanted {
-            look_for(time, || {
+            look_for(slice, &mut cut, || {
                 found = find();
                 wanted = self.state.is_wanted();
                 found || wanted
             });
         }
         if wanted && !found {
-            state = self.relock(state, || found = look_for(time, find));
+            state = self.relock(state, || found = look_for(slice, cut, find));
         }
         (state, found)
     }
@@ -637,16 +654,16 @@ impl Shared {
     }
 }
 
-/// Looks for so long; says whether it was found.
+/// Looks for a slice of time, or less where `cut` says so once the first looks were in vain; says whether it was found.
 #[inline]
-fn look_for(time: Duration, mut find: impl FnMut() -> bool) -> bool {
-    if time.is_zero() {
+fn look_for(slice: Duration, cut: impl FnOnce(Duration) -> Duration, mut find: impl FnMut() -> bool) -> bool {
+    if slice.is_zero() {
         return find();
     }
     if look(&mut find) {
         return true;
     }
-    let start = Instant::now();
+    let (start, time) = (Instant::now(), cut(slice));
     while start.elapsed() < time {
         if look(&mut find) {
             return true;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rapace_core::socket::Socket;
 use rapace_session::{
@@ -200,6 +200,48 @@ fn the_end_of_a_call_lets_the_next_one_begin() {
             });
         }
     });
+    drop(host);
+    server.join().unwrap();
+}
+
+/// Threads that look without end hold the lock while they look: who wants it gets it all the same.
+#[test]
+fn a_crowd_that_looks_without_end_gets_on() {
+    let config = Config { wait: WaitStrategy::Spin, ..Config::new("test", "1") };
+    let (host, plugin) = pair_with(config, NoService, echo);
+    thread::scope(|scope| {
+        let (host, plugin) = (&host, &plugin);
+        let server = scope.spawn(|| plugin.serve());
+        let callers: Vec<_> = (0..64u32)
+            .map(|thread| {
+                scope.spawn(move || {
+                    for round in 0..20u32 {
+                        let body = [thread.to_le_bytes(), round.to_le_bytes()].concat();
+                        assert!(host.call(1, &body, &CallOptions::new()).unwrap().body == body[..]);
+                    }
+                })
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        host.close(&Status::new(Code::Cancelled, "done"));
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_deadline_ends_a_look_without_end() {
+    let config = Config { wait: WaitStrategy::Spin, ..Config::new("test", "1") };
+    let (host, plugin) = pair_with(config, NoService, |call: IncomingCall| std::mem::forget(call));
+    let server = thread::spawn(move || plugin.serve());
+    let soon = Duration::from_millis(1);
+    let shortest = (0..50).map(|_| {
+        let start = Instant::now();
+        let error = host.call(1, b"", &CallOptions::new().deadline(soon)).unwrap_err();
+        assert!(matches!(error, CallError::DeadlineExceeded { .. } | CallError::Status(_)), "{error}");
+        start.elapsed()
+    });
+    // A busy machine makes some of them late, not all.
+    assert!(shortest.min().unwrap() < 5 * soon);
     drop(host);
     server.join().unwrap();
 }
