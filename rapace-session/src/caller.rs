@@ -21,6 +21,7 @@ use crate::patience::Patience;
 use crate::pending::PendingCall;
 use crate::prefix::Prefix;
 use crate::role::Role;
+use crate::scratch::Scratch;
 use crate::served::LIFECYCLE_METHODS;
 use crate::session::{CallOptions, Session};
 use crate::shared::{Shared, request};
@@ -229,7 +230,11 @@ impl Caller {
         let shared = self.shared()?;
         let begin = Prefix::new(options.deadline, &options.metadata).bytes().len();
         if !placed.place.is_of(&shared) || placed.begin != begin || options.idempotent {
-            return self.call_blocking(method, &placed, options);
+            // Its slots may be all that there are, so they go back before the copy asks for some.
+            let mut body = Scratch::with_room(placed.bytes);
+            body.extend(&placed);
+            drop(placed);
+            return self.call_blocking(method, &body, options);
         }
         in_place::call(&shared, self.request(&shared, method, b"", options), placed.place, placed.bytes, options)
     }

@@ -273,6 +273,24 @@ fn a_draft_for_other_options_or_another_session_is_copied() {
 }
 
 #[test]
+fn a_draft_that_is_copied_keeps_no_slots_from_its_own_call() {
+    with_pair(ReadInPlace::Never, |host, plugin| {
+        let caller = host.as_caller();
+        let (written_for, mut metadata) = (CallOptions::new(), Metadata::new());
+        metadata.insert("k", "v").unwrap();
+        let options = CallOptions::new().deadline(Duration::from_secs(5)).metadata(metadata);
+        let mut writer = caller.draft(&written_for);
+        // What is left of the 446 is less than a piece.
+        writer.extend(&pattern(400 * 4096));
+        let draft = writer.finish();
+        assert_eq!(slots_out(host), 401);
+        let reply = caller.call_draft(1, draft, &options).unwrap();
+        assert!(reply.body[1..] == pattern(400 * 4096)[..]);
+        check_clean(host, plugin);
+    });
+}
+
+#[test]
 fn a_loan_that_is_not_sent_is_returned() {
     with_pair(ReadInPlace::OfTheHost, |host, plugin| {
         let caller = host.caller();
