@@ -6,7 +6,7 @@ mod unary;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Metadata, Reply, Status};
+use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Draft, Metadata, Reply, Status};
 use serde::Serialize;
 
 use crate::codec::{Decoder, EncodeError, encode, encode_in, unexpected, unsendable};
@@ -87,7 +87,14 @@ impl Client {
         arguments: &A,
         decode: Decoder<R>,
     ) -> Result<R, CallError> {
-        let request = sendable(method, encode_in(self.caller.draft(&self.options), arguments))?;
+        let request = if Watch::is_wanted(&self.interceptors) {
+            // Whoever watches may refuse the call, and nothing of it lies where the peer can read it then; or add to its
+            // metadata, so that it would not lie well.
+            encode(arguments).map(Draft::from)
+        } else {
+            encode_in(self.caller.draft(&self.options), arguments)
+        };
+        let request = sendable(method, request)?;
         let (watch, options) = self.begin(method, request.len())?;
         let reply = watch.within(|| self.caller.call_draft(method.id, request, &options));
         finish(method, watch, reply, decode)

@@ -11,10 +11,10 @@ use std::time::Duration;
 use pair::{Pair, pair};
 use rapace_macros::service;
 use rapace_service::intercept::{
-    BearerToken, CallEnd, CallMetrics, CallSide, Interceptor, Rate, RateLimit, RequireBearer,
+    BearerToken, CallEnd, CallMetrics, CallSide, CallStart, Interceptor, Rate, RateLimit, RequireBearer,
 };
 use rapace_service::{Context, Services};
-use rapace_session::{CallError, Code};
+use rapace_session::{CallError, Code, PeerA, Session, Status};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
@@ -22,6 +22,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 #[service(name = "test.Watched", version = "1.0", crate = "rapace_service")]
 trait Watched {
     async fn double(&self, number: u32) -> u32;
+    async fn length(&self, bytes: &[u8]) -> u64;
     async fn panics(&self);
     async fn waits(&self, ctx: &Context);
     async fn call_back(&self, ctx: &Context, number: u32) -> u32;
@@ -32,6 +33,10 @@ struct Impl;
 impl Watched for Impl {
     async fn double(&self, number: u32) -> u32 {
         number * 2
+    }
+
+    async fn length(&self, bytes: &[u8]) -> u64 {
+        bytes.len() as u64
     }
 
     async fn panics(&self) {
@@ -101,6 +106,23 @@ fn a_caller_holds_itself_down_before_anything_is_sent() {
     let Err(CallError::Status(status)) = client.double(1) else { panic!("it passed") };
     assert!(RateLimit::retry_after(&status).unwrap() > Duration::from_secs(3500), "{status}");
     assert_eq!(there.snapshot().methods[0].calls(), 1);
+}
+
+#[test]
+fn a_large_request_takes_slots_only_when_its_interceptors_have_let_it_pass() {
+    struct Watches(Session<PeerA>, u32);
+    impl Interceptor for Watches {
+        fn begin(&self, call: &mut CallStart<'_>) -> Result<(), Status> {
+            assert_eq!(self.0.stats().slots_free, self.1, "before {:?} is sent", call.method().name);
+            Ok(())
+        }
+    }
+    let (pair, client) = served(Services::new());
+    let watches = Watches(pair.host.clone(), pair.host.stats().slots_free);
+    let client = client.intercepted_by(BearerToken::new("secret").unwrap()).intercepted_by(watches);
+    // Nearly all slots that requests have, and the token comes before them.
+    let client = client.with_deadline(Duration::from_secs(5)).blocking();
+    assert_eq!(client.length(&[1; 400 * 4096]), Ok(400 * 4096));
 }
 
 #[test]
