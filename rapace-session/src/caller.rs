@@ -208,7 +208,10 @@ impl Caller {
     ) -> Result<PendingCall, CallError> {
         let shared = self.shared()?;
         let request = self.request(&shared, method, b"", options);
-        match in_place::written(&shared, &request, bytes, fill)? {
+        let written = in_place::written(&shared, &request, bytes, fill)?;
+        // Calls of the peer are served while there is no room.
+        let _nested = Shared::nest(request.depth);
+        match written {
             Ok(place) => in_place::start(&shared, request, place, bytes, options),
             Err(body) => shared.start(Request { body: &body, ..request }, options),
         }

@@ -198,6 +198,48 @@ fn a_body_in_place_is_whole_when_the_deadline_is_endless() {
 }
 
 #[test]
+fn a_nested_body_in_place_that_waits_for_room_runs_no_calls_beside_its_own() {
+    let one = Config { limits: Limits { calls_max: 1, ..Limits::default() }, ..Config::new("plugin", "1") };
+    let (moved_sender, moved) = mpsc::channel();
+    let beside = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ran = Arc::clone(&beside);
+    let at_host = move |call: IncomingCall| match call.method() {
+        1 => moved_sender.send(call).unwrap(),
+        _ => {
+            ran.store(true, Ordering::Relaxed);
+            call.reply(b"");
+        }
+    };
+    let held = Arc::<Mutex<Vec<IncomingCall>>>::default();
+    let desk = Arc::clone(&held);
+    let at_plugin = move |call: IncomingCall| desk.lock().unwrap().push(call);
+    let (host, plugin) = pair(Config::new("host", "1"), one, at_host, at_plugin);
+    let call_host = |method| {
+        let plugin = plugin.clone();
+        thread::spawn(move || plugin.call(method, b"", &CallOptions::new()).map(|_| ()))
+    };
+    let outer = call_host(1);
+    let call = loop {
+        match moved.try_recv() {
+            Ok(call) => break call,
+            Err(_) => drop(host.serve_for(Duration::from_millis(1))),
+        }
+    };
+    // This thread is in no handler, but its calls are of one. The plugin takes one at a time.
+    let caller = call.caller();
+    let first = caller.start_in_place(2, 100, |_| {}, &CallOptions::new()).unwrap();
+    until(|| held.lock().unwrap().len() == 1);
+    let other = call_host(9);
+    until(|| plugin.stats().calls_in_flight == 2);
+    let options = CallOptions::new().deadline(Duration::from_millis(100));
+    assert!(matches!(caller.start_in_place(3, 100, |_| {}, &options), Err(CallError::NoRoom { .. })));
+    assert!(!beside.load(Ordering::Relaxed), "a call of depth 1 ran within one of depth 2");
+    drop((first, call));
+    host.close(&Status::new(Code::Unavailable, "done"));
+    assert!(outer.join().unwrap().is_err() && other.join().unwrap().is_err());
+}
+
+#[test]
 fn a_call_finds_a_thread_though_the_one_that_was_woken_for_it_had_its_reply() {
     // Other work delays whoever was woken: it has the lock behind the leader.
     let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
