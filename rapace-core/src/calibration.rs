@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_wake_up_can_be_measured() {
-        assert!(wake_up_round_trip().is_some_and(|round_trip| round_trip > Duration::ZERO));
+        // Where others keep both cores busy, one attempt may take longer than its patience.
+        let measured = (0..20).find_map(|_| wake_up_round_trip());
+        assert!(measured.is_some_and(|round_trip| round_trip > Duration::ZERO));
     }
 
     #[test]
