@@ -8,7 +8,7 @@ use rapace_core::slots::Class;
 use crate::calls::{CallKey, Outcome};
 use crate::error::CallError;
 use crate::lock::Guard;
-use crate::machine::Request;
+use crate::machine::{Request, Unsent};
 use crate::patience::Patience;
 use crate::pending::PendingCall;
 use crate::prefix::Prefix;
@@ -124,11 +124,22 @@ fn open<'a>(
     options: &CallOptions,
 ) -> Result<(Guard<'a, State>, CallKey, Patience), CallError> {
     let mut patience = shared.patience(options);
-    let (state, key) = shared.open_by(request, &mut patience, |state, request| {
-        let State { machine, link, .. } = state;
-        let opened = machine.open_in_place(request, place.loan(), bytes, link);
-        state.flush();
-        opened
-    })?;
+    let mut state = shared.state();
+    let State { machine, link, .. } = &mut *state;
+    let opened = machine.open_in_place(&request, place.loan(), bytes, link);
+    state.flush();
+    if let Ok(key) = opened {
+        return Ok((state, key, patience));
+    }
+    shared.leave(state);
+    if let Err(Unsent::Failed(error)) = opened {
+        return Err(error);
+    }
+    // Whoever waits holds no slots: the calls that are to end before it may want them for their requests.
+    let begin = Prefix::new(request.time_left, request.metadata).bytes().len();
+    let mut body = Scratch::with_room(bytes);
+    body.extend(&place.written()[begin..begin + bytes]);
+    drop(place);
+    let (state, key) = shared.open(Request { body: &body, ..request }, &mut patience)?;
     Ok((state, key, patience))
 }

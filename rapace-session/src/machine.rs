@@ -190,8 +190,8 @@ impl Machine {
         Ok(key)
     }
 
-    /// Sends a request whose body of so many bytes lies behind room for its prefix in a loan. One that is not sent stays in
-    /// its place.
+    /// Sends a request whose body of so many bytes lies in a loan, behind room for its prefix, which is written here. One that
+    /// is not sent stays in its place.
     pub(crate) fn open_in_place(
         &mut self,
         request: &Request<'_>,
@@ -206,7 +206,6 @@ impl Machine {
             *place = Some(loan);
             return Err(Unsent::Full);
         };
-        // The time that is left has changed since the loan was made; its length has not.
         loan[..begin].copy_from_slice(prefix.bytes());
         match link.send_loan(loan, 0..begin + bytes, &header) {
             Ok(()) => Ok(key),

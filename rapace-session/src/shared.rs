@@ -284,7 +284,7 @@ impl Shared {
     }
 
     /// Sends a request, waiting for room if there is none; the lock is held when it has been sent.
-    fn open<'a>(
+    pub(crate) fn open<'a>(
         self: &'a Arc<Self>,
         request: Request<'_>,
         patience: &mut Patience,
@@ -293,7 +293,7 @@ impl Shared {
     }
 
     /// The same, for any way to send it.
-    pub(crate) fn open_by<'a>(
+    fn open_by<'a>(
         self: &'a Arc<Self>,
         mut request: Request<'_>,
         patience: &mut Patience,

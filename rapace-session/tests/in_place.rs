@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rapace_core::socket::Socket;
 use rapace_session::{
-    AsCaller, CallOptions, Code, Config, Handler, Handshake, IncomingCall, Metadata, NoService, PeerA, PeerB,
+    AsCaller, CallOptions, Code, Config, Handler, Handshake, IncomingCall, Limits, Metadata, NoService, PeerA, PeerB,
     ReadInPlace, Session, Status,
 };
 
@@ -287,6 +287,39 @@ fn a_draft_that_is_copied_keeps_no_slots_from_its_own_call() {
         let reply = caller.call_draft(1, draft, &options).unwrap();
         assert!(reply.body[1..] == pattern(400 * 4096)[..]);
         check_clean(host, plugin);
+    });
+}
+
+#[test]
+fn a_body_in_place_that_has_to_wait_gives_its_slots_to_the_call_before_it() {
+    let one = Config { limits: Limits { calls_max: 1, ..Limits::default() }, ..config(ReadInPlace::Never) };
+    let (host, plugin) = pair(one, NoService, written_back);
+    thread::scope(|scope| {
+        scope.spawn(|| plugin.serve());
+        let _closes = Closes(&host);
+        let (caller, options) = (host.as_caller(), CallOptions::new().deadline(Duration::from_secs(5)));
+        let large = pattern(400 * 4096);
+        for draft in [true, false] {
+            let mut before = None;
+            // This one goes in pieces, as soon as there are slots for one, and is the only one that the plugin takes.
+            let mut begin = || before = Some(host.start(1, &pattern(3 << 20), &options).unwrap());
+            let reply = if draft {
+                let mut writer = caller.draft(&options);
+                writer.extend(&large);
+                let draft = writer.finish();
+                begin();
+                caller.call_draft(1, draft, &options)
+            } else {
+                let fill = |place: &mut [u8]| {
+                    place.copy_from_slice(&large);
+                    begin();
+                };
+                caller.call_in_place(1, large.len(), fill, &options)
+            };
+            assert!(reply.unwrap().body[..] == large[..]);
+            assert!(before.unwrap().wait().unwrap().body[..] == pattern(3 << 20)[..]);
+        }
+        check_clean(&host, &plugin);
     });
 }
 
