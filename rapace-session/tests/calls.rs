@@ -245,3 +245,33 @@ fn a_deadline_ends_a_look_without_end() {
     drop(host);
     server.join().unwrap();
 }
+
+/// Its end wakes nobody else, and a peer that never sleeps announces no room.
+#[test]
+fn the_end_of_a_call_that_was_given_up_lets_the_next_one_begin() {
+    let mut config = Config { wait: WaitStrategy::Spin, ..Config::new("test", "1") };
+    config.limits.calls_max = 1;
+    let (sender, held) = std::sync::mpsc::channel();
+    let (host, plugin) = pair_with(config, NoService, move |call: IncomingCall| sender.send(call).unwrap());
+    let (waits, waiting) = std::sync::mpsc::channel();
+    let server = thread::spawn(move || plugin.serve());
+    let answers = thread::spawn(move || {
+        waiting.recv().unwrap();
+        held.iter().for_each(|call| call.reply(b""));
+    });
+    let (caller, options) = (host.caller(), CallOptions::new().deadline(Duration::from_secs(5)));
+    let answered = host.caller().block_on(async {
+        drop(caller.start(1, b"", &options).await.unwrap());
+        let mut next = caller.call(1, b"", &options);
+        std::future::poll_fn(|cx| {
+            let polled = std::pin::Pin::new(&mut next).poll(cx);
+            let _ = waits.send(());
+            polled
+        })
+        .await
+    });
+    answered.unwrap().unwrap();
+    drop(host);
+    server.join().unwrap();
+    answers.join().unwrap();
+}
