@@ -132,6 +132,13 @@ impl Body {
         }
     }
 
+    /// All parts are there.
+    pub(crate) fn fit(&mut self) {
+        if let Bytes::Heap(bytes) = &mut self.bytes {
+            bytes.fit();
+        }
+    }
+
     /// The bytes, as a vector.
     pub fn into_vec(self) -> Vec<u8> {
         match self.bytes {

@@ -52,7 +52,7 @@ impl Inbound {
         unwanted: bool,
         kept: &mut usize,
     ) -> Result<(), Fault> {
-        let bytes = frame.payload.bytes();
+        let (header, bytes) = (frame.header, frame.payload.bytes());
         if let Err(fault) = check(&frame.header, begun.as_deref(), bytes) {
             link.discard(frame.payload);
             return Err(fault);
@@ -74,7 +74,11 @@ impl Inbound {
         } else {
             message.body.append(frame.payload, link);
         }
-        *kept += message.body.heap_bytes() - before;
+        if !header.flags.has(Flags::MORE) {
+            // Pieces leave room for more of them.
+            message.body.fit();
+        }
+        *kept = *kept + message.body.heap_bytes() - before;
         Ok(())
     }
 

@@ -63,6 +63,13 @@ impl Scratch {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Gives up the room that is more than so many bytes may have.
+    pub(crate) fn fit(&mut self) {
+        if self.0.capacity() > room_max(self.0.len()) {
+            self.0.shrink_to_fit();
+        }
+    }
+
     /// The buffer, to append to it.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.0
@@ -94,8 +101,7 @@ impl Kept {
 
     #[inline]
     fn fitting(&mut self, bytes: usize) -> Option<Vec<u8>> {
-        let most = bytes.saturating_add(WASTE_BYTES.max(bytes / WASTE_PART));
-        let fits = |buffer: &Vec<u8>| (bytes..=most).contains(&buffer.capacity());
+        let fits = |buffer: &Vec<u8>| (bytes..=room_max(bytes)).contains(&buffer.capacity());
         // Bodies of one size after the other find theirs at once.
         let buffer = match self.buffers.pop_if(|last| fits(last)) {
             Some(buffer) => buffer,
@@ -114,6 +120,11 @@ impl Kept {
             self.bytes -= self.buffers.remove(0).capacity();
         }
     }
+}
+
+/// The largest buffer for a body of so many bytes.
+fn room_max(bytes: usize) -> usize {
+    bytes.saturating_add(WASTE_BYTES.max(bytes / WASTE_PART))
 }
 
 impl Drop for Scratch {
@@ -188,6 +199,16 @@ mod tests {
         let mut left = kept();
         left.sort_unstable();
         assert_eq!(left, [100, 1000]);
+    }
+
+    #[test]
+    fn one_that_has_grown_gives_up_what_is_too_much() {
+        for (room, bytes, found) in [(1001, 1000, 1001), (1125, 1000, 1125), (1126, 1000, 1000), (65, 0, 0)] {
+            let mut scratch = Scratch::from(Vec::with_capacity(room));
+            scratch.extend(&vec![0; bytes]);
+            scratch.fit();
+            assert_eq!(scratch.capacity(), found, "{bytes} bytes in {room}");
+        }
     }
 
     #[test]
