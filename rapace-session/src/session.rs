@@ -1,6 +1,6 @@
 //! A session, and the blocking way to use it.
 //!
-//! No thread belongs to a session. Whoever waits drains the ring meanwhile (`shared.rs` tells how), so that a reply needs
+//! No thread belongs to a session. Whoever waits drains the ring meanwhile (`shared/waiting.rs` tells how), so that a reply needs
 //! no hop from thread to thread, and a plain client no thread of its own.
 
 use std::fmt;

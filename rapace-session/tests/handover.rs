@@ -35,6 +35,7 @@ fn within(deadline: Duration) -> CallOptions {
     CallOptions::new().deadline(deadline)
 }
 
+#[cfg(feature = "tokio")]
 fn echo(call: IncomingCall) {
     let body = call.body().to_vec();
     call.reply(&body);
