@@ -216,7 +216,6 @@ impl State {
         self.link.flush();
         let (bells, heartbeat) = self.link.bells_sent();
         if bells != self.bells_sent {
-            // This side waits for the peer's answer to it.
             self.bells_sent = bells;
             self.liveness.rung(heartbeat, Instant::now());
         }
