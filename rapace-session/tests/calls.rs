@@ -229,6 +229,28 @@ fn a_crowd_that_looks_without_end_gets_on() {
 }
 
 #[test]
+fn a_thread_that_looks_without_end_leaves_the_lock_to_another() {
+    let config = Config { wait: WaitStrategy::Spin, ..Config::new("test", "1") };
+    let (held, holds) = std::sync::mpsc::channel();
+    let (host, plugin) = pair_with(config, NoService, move |call: IncomingCall| match call.method() {
+        1 => held.send(call).unwrap(),
+        _ => echo(call),
+    });
+    let options = CallOptions::new().deadline(Duration::from_secs(10));
+    thread::scope(|scope| {
+        let server = scope.spawn(|| plugin.serve());
+        let first = scope.spawn(|| host.call(1, b"", &options));
+        let call = holds.recv().unwrap();
+        // The first looks for a reply that does not come before the second has got its own.
+        assert!(host.call(2, b"second", &options).unwrap().body == b"second"[..]);
+        call.reply(b"first");
+        assert!(first.join().unwrap().unwrap().body == b"first"[..]);
+        host.close(&Status::new(Code::Cancelled, "done"));
+        server.join().unwrap();
+    });
+}
+
+#[test]
 fn a_deadline_ends_a_look_without_end() {
     let config = Config { wait: WaitStrategy::Spin, ..Config::new("test", "1") };
     let (host, plugin) = pair_with(config, NoService, |call: IncomingCall| std::mem::forget(call));
