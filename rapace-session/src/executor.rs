@@ -71,10 +71,9 @@ impl Shared {
         self.leave(state);
     }
 
-    /// Polls a task without the lock.
+    /// Polls a task without the lock, as a handler that has begun.
     pub(crate) fn run_task<'a>(&'a self, mut state: Guard<'a, State>, task: Runnable) -> Guard<'a, State> {
         let Runnable { id, depth, mut future, waker } = task;
-        state.begin_handler();
         let mut left = None;
         state = self.relock(state, || {
             let _nested = Nesting::enter(depth);

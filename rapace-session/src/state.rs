@@ -224,8 +224,21 @@ impl State {
     /// Somebody attends to the session now.
     pub(crate) fn lead(&mut self) {
         self.leading = true;
-        self.link.disarm();
+        self.attend();
+    }
+
+    /// Somebody looks at the ring from now on. The peer is told so first: one that is awake and owes nothing would never be
+    /// judged, should it stop here (SPEC L1).
+    pub(crate) fn attend(&mut self) {
         self.link.set_pulse(Pulse::Active);
+        self.link.disarm();
+    }
+
+    /// Nobody looks any more, or only sleeps.
+    pub(crate) fn rest(&mut self) {
+        if self.running == 0 {
+            self.link.set_pulse(Pulse::Dormant);
+        }
     }
 
     /// A thread has what it waited for, or goes to run a handler. Whether it led or was only woken to lead, the ring is
@@ -239,7 +252,7 @@ impl State {
     /// This thread is about to send something and to wait for the answer: it leads then, so nobody is to be rung for it.
     pub(crate) fn wake_up(&mut self) {
         if !self.leading {
-            self.link.disarm();
+            self.attend();
         }
     }
 
@@ -249,16 +262,15 @@ impl State {
         if self.waiters.wake_leader(self.machine.wakes()) {
             return;
         }
-        if self.running == 0 {
-            self.link.set_pulse(Pulse::Dormant);
-        }
         if self.attendant.is_some() && self.machine.end().is_none() {
             // What a leader has taken from the ring, or left on the socket, is the attendant's now.
             let left = std::mem::take(&mut self.attendant_held_off) || self.has_work(0) || self.deadline_is_early();
             if self.arm() || left {
                 self.wake_attendant();
+                return;
             }
         }
+        self.rest();
     }
 
     /// The task is to look again.
@@ -327,12 +339,9 @@ impl State {
         self.link.set_pulse(Pulse::Active);
     }
 
-    /// A handler has given this thread back.
+    /// A handler has given this thread back, which looks at the ring next or resigns.
     pub(crate) fn end_handler(&mut self) {
         self.running -= 1;
-        if self.running == 0 && !self.leading {
-            self.link.set_pulse(Pulse::Dormant);
-        }
     }
 
     /// Somebody is to be woken at this time, if it still waits then.

@@ -18,7 +18,6 @@ use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::runtime::Handle;
 use ::tokio::time::{Instant, Sleep, sleep_until, timeout};
-use rapace_core::link::Pulse;
 use rapace_core::sleep;
 
 use crate::caller::{AsCaller, Caller, ended};
@@ -230,7 +229,7 @@ impl Attendant {
                 none => *none = Some(cx.waker().clone()),
             }
             if !state.leading {
-                state.link.disarm();
+                state.attend();
                 state.pump();
             }
             state.expire_deadlines();
@@ -245,6 +244,7 @@ impl Attendant {
             }
             if let Some(task) = state.tasks.next(0) {
                 // One that came before there was a runtime.
+                state.begin_handler();
                 let state = self.shared.run_task(state, task);
                 self.shared.leave(state);
                 continue;
@@ -272,10 +272,11 @@ impl Attendant {
                 }
                 Poll::Pending => {
                     state.calibrate();
-                    if state.running == 0 {
-                        state.link.set_pulse(Pulse::Dormant);
+                    let came = state.arm();
+                    if !came {
+                        state.rest();
                     }
-                    state.arm()
+                    came
                 }
             };
             self.shared.leave(state);

@@ -81,11 +81,11 @@ impl Shared {
             let task_first = state.task_is_due && last_calls.is_none() && state.tasks.has_next(below);
             if !task_first && let Some(arrived) = state.next_arrived(below) {
                 state.task_is_due = true;
+                state.begin_handler();
                 state.step_back(std::mem::take(&mut leads));
                 // There may be more than this thread takes, for others.
                 state.share_work();
                 (spun, waited) = (false, true);
-                state.begin_handler();
                 state = self.relock(state, || IncomingCall::new(Arc::clone(self), arrived).run(&*self.handler));
                 state.end_handler();
                 continue;
@@ -95,6 +95,7 @@ impl Shared {
             }
             if let Some(task) = state.tasks.next(below) {
                 state.task_is_due = false;
+                state.begin_handler();
                 state.step_back(std::mem::take(&mut leads));
                 state.share_work();
                 (spun, waited) = (false, true);
@@ -192,8 +193,7 @@ impl Shared {
             state.spinner(purpose).slept(start.elapsed());
         }
         self.alarm.wake_up(false);
-        state.link.disarm();
-        state.link.set_pulse(Pulse::Active);
+        state.attend();
         state
     }
 
