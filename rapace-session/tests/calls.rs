@@ -259,7 +259,9 @@ fn a_deadline_ends_a_look_without_end() {
     let shortest = (0..50).map(|_| {
         let start = Instant::now();
         let error = host.call(1, b"", &CallOptions::new().deadline(soon)).unwrap_err();
-        assert!(matches!(error, CallError::DeadlineExceeded { .. } | CallError::Status(_)), "{error}");
+        // A peer that has no processor leaves the ring full.
+        use CallError::{DeadlineExceeded, NoRoom, Status};
+        assert!(matches!(error, DeadlineExceeded { .. } | NoRoom { .. } | Status(_)), "{error}");
         start.elapsed()
     });
     // A busy machine makes some of them late, not all.
