@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-#[cfg(feature = "tokio")]
-use crate::handler::Nested;
-use crate::handler::{Nesting, depth};
 use crate::lock::Guard;
+#[cfg(feature = "tokio")]
+use crate::nesting::Nested;
+use crate::nesting::{Nesting, depth};
 use crate::parker::Parker;
 use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};

@@ -1,6 +1,5 @@
 //! The serving side of a call: handlers, and what they are given.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
@@ -23,6 +22,7 @@ use crate::in_place::Place;
 use crate::machine::StreamKey;
 use crate::metadata::Metadata;
 use crate::nest::Nest;
+use crate::nesting::Nesting;
 use crate::served::{Arrived, ServedKey, Standing};
 use crate::session::CallOptions;
 use crate::shared::Shared;
@@ -426,46 +426,5 @@ impl Drop for WaitsForCancel<'_> {
         let mut state = self.call.shared.state();
         state.machine.remove_cancel_waker(self.call.arrived.key, self.number);
         self.call.shared.leave(state);
-    }
-}
-
-/// A future whose polls count as nested in a call of some depth.
-#[cfg(feature = "tokio")]
-pub(crate) struct Nested {
-    pub(crate) depth: u8,
-    pub(crate) future: crate::tasks::Future,
-}
-
-#[cfg(feature = "tokio")]
-impl Future for Nested {
-    type Output = ();
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> std::task::Poll<()> {
-        let _nested = Nesting::enter(self.depth);
-        self.future.as_mut().poll(cx)
-    }
-}
-
-thread_local!(static DEPTH: Cell<u8> = const { Cell::new(0) });
-
-/// The depth of the handler that this thread runs, or 0.
-pub(crate) fn depth() -> u8 {
-    DEPTH.get()
-}
-
-/// While this lives, the thread runs a handler of some depth.
-pub(crate) struct Nesting {
-    outer: u8,
-}
-
-impl Nesting {
-    pub(crate) fn enter(depth: u8) -> Self {
-        Self { outer: DEPTH.replace(depth) }
-    }
-}
-
-impl Drop for Nesting {
-    fn drop(&mut self) {
-        DEPTH.set(self.outer);
     }
 }

@@ -47,6 +47,7 @@ mod in_place;
 mod liveness;
 mod lock;
 mod nest;
+mod nesting;
 mod opening;
 mod parker;
 mod patience;

@@ -15,9 +15,10 @@ use rapace_core::socket::Readiness;
 use rapace_core::wait::look;
 
 use super::{Purpose, Shared};
-use crate::handler::{IncomingCall, depth};
+use crate::handler::IncomingCall;
 use crate::handshake::EXIT_PATIENCE;
 use crate::lock::Guard;
+use crate::nesting::depth;
 use crate::parker::Parker;
 use crate::patience::Patience;
 use crate::state::{SocketRead, State};

@@ -1,0 +1,44 @@
+//! How deep in a chain of nested calls a thread is (SPEC C6).
+
+use std::cell::Cell;
+
+thread_local!(static DEPTH: Cell<u8> = const { Cell::new(0) });
+
+/// The depth of the handler that this thread runs, or 0.
+pub(crate) fn depth() -> u8 {
+    DEPTH.get()
+}
+
+/// While this lives, the thread runs a handler of some depth.
+pub(crate) struct Nesting {
+    outer: u8,
+}
+
+impl Nesting {
+    pub(crate) fn enter(depth: u8) -> Self {
+        Self { outer: DEPTH.replace(depth) }
+    }
+}
+
+impl Drop for Nesting {
+    fn drop(&mut self) {
+        DEPTH.set(self.outer);
+    }
+}
+
+/// A future whose polls count as nested in a call of some depth.
+#[cfg(feature = "tokio")]
+pub(crate) struct Nested {
+    pub(crate) depth: u8,
+    pub(crate) future: crate::tasks::Future,
+}
+
+#[cfg(feature = "tokio")]
+impl Future for Nested {
+    type Output = ();
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        let _nested = Nesting::enter(self.depth);
+        self.future.as_mut().poll(cx)
+    }
+}
