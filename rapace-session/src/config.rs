@@ -33,6 +33,9 @@ pub struct Config {
     pub faults: FaultPolicy,
     /// Whose large payloads are read where they lie.
     pub read_in_place: ReadInPlace,
+    /// What makes faults on purpose, for tests.
+    #[cfg(feature = "fault-injection")]
+    pub fault_injection: Option<crate::fault_injection::FaultInjector>,
 }
 
 /// Whose large payloads are read where they lie, without a copy.

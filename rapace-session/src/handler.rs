@@ -17,6 +17,8 @@ use crate::calls::Reply;
 use crate::draft::{Draft, DraftWriter};
 use crate::error::CallError;
 use crate::executor::panic_guard;
+#[cfg(feature = "fault-injection")]
+use crate::fault_injection::Coming;
 use crate::flow::Streams;
 use crate::in_place::Place;
 use crate::machine::StreamKey;
@@ -109,12 +111,21 @@ pub struct IncomingCall {
     shared: Arc<Shared>,
     arrived: Arrived,
     answered: bool,
+    /// What it has yet to meet on purpose.
+    #[cfg(feature = "fault-injection")]
+    coming: Option<Box<Coming>>,
 }
 
 impl IncomingCall {
     pub(crate) fn new(shared: Arc<Shared>, mut arrived: Arrived) -> Self {
         arrived.body.leave_for(&shared);
-        Self { shared, arrived, answered: false }
+        Self {
+            shared,
+            arrived,
+            answered: false,
+            #[cfg(feature = "fault-injection")]
+            coming: None,
+        }
     }
 
     /// The method that is called.
@@ -199,6 +210,12 @@ impl IncomingCall {
             let status = Status::new(Code::FailedPrecondition, "the caller takes no items");
             return Poll::Ready(Err(CallError::Status(status)));
         }
+        #[cfg(feature = "fault-injection")]
+        if let Some(coming) = &self.coming
+            && coming.poll_item(&self.shared, cx).is_pending()
+        {
+            return Poll::Pending;
+        }
         let mut state = self.shared.state();
         if !state.leading {
             state.pump();
@@ -206,6 +223,10 @@ impl IncomingCall {
         let sent = streaming::send(&mut state, StreamKey::Theirs(self.arrived.key), item, cx.waker());
         state.flush();
         self.shared.leave(state);
+        #[cfg(feature = "fault-injection")]
+        if let (Some(coming), Poll::Ready(Ok(()))) = (&self.coming, &sent) {
+            coming.item_sent();
+        }
         sent
     }
 
@@ -299,6 +320,12 @@ impl IncomingCall {
 
     /// Answers with what lies in slots.
     fn reply_placed(mut self, mut place: Place, bytes: usize) {
+        #[cfg(feature = "fault-injection")]
+        if self.coming.is_some() {
+            let body = place.bytes()[..bytes].to_vec();
+            drop(place);
+            return self.reply(&body);
+        }
         let shared = Arc::clone(&self.shared);
         let Some(loan) = place.loan().take() else { return };
         let mut state = shared.state();
@@ -333,11 +360,27 @@ impl IncomingCall {
 
     fn answer(mut self, result: Result<&[u8], &Status>, metadata: &Metadata) {
         self.answered = true;
+        #[cfg(feature = "fault-injection")]
+        let other = self.coming.take().and_then(|coming| coming.answer(&self.shared, result.ok()));
+        #[cfg(feature = "fault-injection")]
+        let result = other.as_deref().map_or(result, Ok);
         self.shared.finish(self.arrived.key, result, metadata);
     }
 
     /// Runs `handler` on this call, with nested calls counted as such.
     pub(crate) fn run(self, handler: &dyn Handler) {
+        #[cfg(feature = "fault-injection")]
+        if self.shared.armed().is_some() {
+            if let Some(call) = crate::fault_injection::meet(self) {
+                call.begin(handler);
+            }
+            return;
+        }
+        self.begin(handler);
+    }
+
+    /// The same, without what is met on purpose.
+    pub(crate) fn begin(self, handler: &dyn Handler) {
         if self.time_left().is_some_and(|left| left.is_zero()) {
             // SPEC C8: nobody waits for what it would do.
             return self.fail(Status::new(Code::DeadlineExceeded, "the caller's time was over before the call began"));
@@ -348,8 +391,25 @@ impl IncomingCall {
     }
 }
 
+#[cfg(feature = "fault-injection")]
+impl IncomingCall {
+    /// From now on it has this body; gives the one that it had.
+    pub(crate) fn replace_body(&mut self, body: Body) -> Body {
+        std::mem::replace(&mut self.arrived.body, body)
+    }
+
+    /// Something is to be met later.
+    pub(crate) fn set_coming(&mut self, coming: Option<Coming>) {
+        self.coming = coming.map(Box::new);
+    }
+}
+
 impl Drop for IncomingCall {
     fn drop(&mut self) {
+        #[cfg(feature = "fault-injection")]
+        if let Some(coming) = &self.coming {
+            coming.give_up(&self.shared);
+        }
         if !self.answered {
             let method = self.arrived.method;
             let cancelled = self.shared.state().machine.is_cancelled(self.arrived.key);

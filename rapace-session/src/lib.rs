@@ -41,6 +41,8 @@ mod caller;
 mod calling;
 mod draft;
 mod executor;
+#[cfg(feature = "fault-injection")]
+pub mod fault_injection;
 mod handler;
 mod handshake;
 mod in_place;

@@ -19,6 +19,9 @@ pub(crate) type Opened = (CallKey, Option<Outcome>);
 #[derive(Debug, Default)]
 pub(crate) struct Opening {
     id: Option<u64>,
+    /// What it meets on purpose.
+    #[cfg(feature = "fault-injection")]
+    meeting: Option<Box<crate::fault_injection::Meeting>>,
 }
 
 impl Opening {
@@ -32,6 +35,14 @@ impl Opening {
         patience: &mut Patience,
         waits: bool,
     ) -> Poll<Result<Opened, CallError>> {
+        #[cfg(feature = "fault-injection")]
+        let body = match self.meet(shared, cx, request, patience) {
+            Poll::Ready(Ok(body)) => body,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        };
+        #[cfg(feature = "fault-injection")]
+        let request = &Request { body: body.as_deref().unwrap_or(request.body), ..*request };
         let mut state = shared.state();
         #[cfg(feature = "tokio")]
         let leads = waits && state.leads_alone(0);
@@ -49,6 +60,10 @@ impl Opening {
             match opened {
                 Ok(key) => {
                     self.unregister(&mut state);
+                    #[cfg(feature = "fault-injection")]
+                    if let Some(meeting) = &mut self.meeting {
+                        meeting.sent(&mut state, key);
+                    }
                     let outcome = if leads { shared.take(&mut state, key) } else { None };
                     if waits && outcome.is_none() {
                         pending::note(&mut state, key, patience, cx.waker());
@@ -76,6 +91,22 @@ impl Opening {
         opened
     }
 
+    /// Goes through what is to be met before the request is sent; gives the body that takes the place of its own.
+    #[cfg(feature = "fault-injection")]
+    fn meet(
+        &mut self,
+        shared: &Shared,
+        cx: &Context<'_>,
+        request: &Request<'_>,
+        patience: &mut Patience,
+    ) -> Poll<Result<Option<Arc<[u8]>>, CallError>> {
+        if shared.armed().is_none() {
+            return Poll::Ready(Ok(None));
+        }
+        let meeting = self.meeting.get_or_insert_default();
+        meeting.poll(shared, cx, request, patience).map_ok(|()| meeting.body())
+    }
+
     fn register(&mut self, state: &mut State, cx: &Context<'_>, patience: &mut Patience) {
         let until = patience.until();
         let waits = Waits { serves_below: None, wants_room: true, leads: false, until };
@@ -94,6 +125,10 @@ impl Opening {
 
     /// Nobody waits for room any more. It is due before this goes, unless it was ready.
     pub(crate) fn give_up(&mut self, shared: &Shared) {
+        #[cfg(feature = "fault-injection")]
+        if let Some(meeting) = &mut self.meeting {
+            meeting.give_up(shared);
+        }
         if self.id.is_some() {
             let mut state = shared.state();
             self.unregister(&mut state);

@@ -86,6 +86,8 @@ pub(crate) fn look(
     }
     if patience.left().is_some_and(|left| left.is_zero()) {
         state.machine.abandon(key, &mut state.link);
+        #[cfg(feature = "fault-injection")]
+        state.replies.forget(key);
         state.flush();
         return Some(Err(CallError::DeadlineExceeded { waited: patience.time() }));
     }

@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     handler: Box<dyn Handler>,
     timeouts: Timeouts,
     peer: Arc<PeerInfo>,
+    #[cfg(feature = "fault-injection")]
+    armed: Option<Box<crate::fault_injection::Armed>>,
 }
 
 /// What a thread waits for.
@@ -107,6 +109,8 @@ impl Shared {
             process: process.map(Mutex::new),
             handler,
             timeouts: config.timeouts,
+            #[cfg(feature = "fault-injection")]
+            armed: crate::fault_injection::Armed::new(config, &peer).map(Box::new),
             peer,
         })
     }
@@ -131,6 +135,8 @@ impl Shared {
         let mut state = self.state();
         let State { machine, link, .. } = &mut *state;
         machine.abandon(key, link);
+        #[cfg(feature = "fault-injection")]
+        state.replies.forget(key);
         state.flush();
         self.leave(state);
     }
@@ -150,9 +156,15 @@ impl Shared {
         let _ = self.runtime.set(runtime);
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "fault-injection"))]
     pub(crate) fn handler(&self) -> &dyn Handler {
         &*self.handler
+    }
+
+    /// What makes faults on purpose.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn armed(&self) -> Option<&crate::fault_injection::Armed> {
+        self.armed.as_deref()
     }
 
     #[cfg(feature = "tokio")]
@@ -223,14 +235,16 @@ impl Shared {
         options: &CallOptions,
     ) -> Result<PendingCall, CallError> {
         let patience = self.patience(options);
-        let mut state = self.state();
-        let opened = state.open(&request(method, body, options));
-        self.leave(state);
-        match opened {
-            Ok(key) => Ok(PendingCall::new(Arc::clone(self), key, patience)),
-            Err(Unsent::Full) => Err(CallError::WouldBlock),
-            Err(Unsent::Failed(error)) => Err(error),
+        let request = request(method, body, options);
+        #[cfg(feature = "fault-injection")]
+        if self.armed.is_some() {
+            let key = self.try_open_with_faults(&request)?;
+            return Ok(PendingCall::new(Arc::clone(self), key, patience));
         }
+        let mut state = self.state();
+        let opened = state.try_open(&request);
+        self.leave(state);
+        Ok(PendingCall::new(Arc::clone(self), opened?, patience))
     }
 
     pub(crate) fn start(
@@ -257,6 +271,10 @@ impl Shared {
     /// The outcome of a call, once, on its way out of the lock.
     pub(crate) fn take(self: &Arc<Self>, state: &mut State, key: CallKey) -> Option<Outcome> {
         let mut outcome = state.machine.take(key)?;
+        #[cfg(feature = "fault-injection")]
+        if self.armed.is_some() {
+            outcome = crate::fault_injection::meet_reply(self, state, key, outcome);
+        }
         if let Ok(reply) = &mut outcome {
             reply.body.leave_for(self);
         }
@@ -282,6 +300,19 @@ impl Shared {
 
     /// The same, for any way to send it.
     fn open_by<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'_>,
+        patience: &mut Patience,
+        open: impl FnMut(&mut State, &Request<'_>) -> Result<CallKey, Unsent>,
+    ) -> Result<(Guard<'a, State>, CallKey), CallError> {
+        #[cfg(feature = "fault-injection")]
+        if self.armed.is_some() {
+            return self.open_with_faults(request, patience, open);
+        }
+        self.open_now(request, patience, open)
+    }
+
+    pub(crate) fn open_now<'a>(
         self: &'a Arc<Self>,
         mut request: Request<'_>,
         patience: &mut Patience,

@@ -9,7 +9,7 @@ use rapace_core::sleep::Interest;
 use rapace_core::wait::{Calibration, Spinner, WaitStrategy};
 
 use crate::calls::CallKey;
-use crate::error::SessionEnd;
+use crate::error::{CallError, SessionEnd};
 use crate::liveness::{Liveness, PeerState};
 use crate::machine::{Machine, Request, Unsent};
 use crate::metadata::Metadata;
@@ -53,6 +53,9 @@ pub(crate) struct State {
     pub(crate) leader_wants_room: bool,
     /// Whoever leads is to look again.
     pub(crate) alarm_due: bool,
+    /// What becomes of replies on purpose.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) replies: crate::fault_injection::Replies,
 }
 
 /// What is due behind the lock.
@@ -107,6 +110,8 @@ impl State {
             attendant_looks: None,
             leader_wants_room: false,
             alarm_due: false,
+            #[cfg(feature = "fault-injection")]
+            replies: crate::fault_injection::Replies::default(),
         }
     }
 
@@ -115,6 +120,14 @@ impl State {
         let opened = self.machine.open(request, &mut self.link);
         self.flush();
         opened
+    }
+
+    /// The same for who does not wait for room.
+    pub(crate) fn try_open(&mut self, request: &Request<'_>) -> Result<CallKey, CallError> {
+        self.open(request).map_err(|unsent| match unsent {
+            Unsent::Full => CallError::WouldBlock,
+            Unsent::Failed(error) => error,
+        })
     }
 
     /// What is known of whether looking pays, for a wait of this purpose.
