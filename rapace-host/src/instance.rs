@@ -42,7 +42,7 @@ impl Instance {
         let handshake = || {
             let pidfd = process.as_fd().try_clone_to_owned()?;
             let services = (context.services)(&spec.name);
-            let handshake = Handshake::<PeerA>::offer(socket, Some(process), context.config.clone())?;
+            let handshake = Handshake::<PeerA>::offer(socket, Some(process), spec.configured(&context.config))?;
             let session = handshake.finish(services)?;
             context.attendance.attend(&session)?;
             Ok((pidfd, session))

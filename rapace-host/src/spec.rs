@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use rapace_session::Config;
+
 /// The variables of the host's environment that a plugin inherits, and with them those that begin with `LC_`.
 pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"];
 
@@ -20,13 +22,23 @@ pub struct PluginSpec {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     pub(crate) config_data: Vec<u8>,
+    #[cfg(feature = "fault-injection")]
+    faults: Option<rapace_session::fault_injection::FaultInjector>,
 }
 
 impl PluginSpec {
     /// A plugin of this name, which is this program. A program without a slash is looked for in `PATH`.
     pub fn new(name: &str, program: impl Into<PathBuf>) -> Self {
         let (args, env, config_data) = Default::default();
-        Self { name: name.into(), program: program.into(), args, env, config_data }
+        Self {
+            name: name.into(),
+            program: program.into(),
+            args,
+            env,
+            config_data,
+            #[cfg(feature = "fault-injection")]
+            faults: None,
+        }
     }
 
     /// Adds an argument.
@@ -45,6 +57,21 @@ impl PluginSpec {
     pub fn config_data(mut self, config_data: Vec<u8>) -> Self {
         self.config_data = config_data;
         self
+    }
+
+    /// What makes faults on purpose in all its lives, on the host's side: the program need not know of it.
+    #[cfg(feature = "fault-injection")]
+    pub fn faults(mut self, faults: &rapace_session::fault_injection::FaultInjector) -> Self {
+        self.faults = Some(faults.clone());
+        self
+    }
+
+    /// The configuration of its sessions, from that of all.
+    pub(crate) fn configured(&self, config: &Config) -> Config {
+        let config = config.clone();
+        #[cfg(feature = "fault-injection")]
+        let config = Config { fault_injection: self.faults.clone().or(config.fault_injection), ..config };
+        config
     }
 
     /// The command that starts it; the standard descriptors are left to the caller.

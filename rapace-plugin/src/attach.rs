@@ -40,6 +40,10 @@ pub enum AttachError {
     /// The socket from the host cannot be taken.
     #[error("the host's socket cannot be taken: {0}")]
     Socket(SocketError),
+    /// The variable of faults holds no plan of them.
+    #[cfg(feature = "fault-injection")]
+    #[error("{variable}: {0}", variable = rapace_session::fault_injection::FaultPlan::VARIABLE)]
+    Faults(#[from] rapace_session::fault_injection::PlanError),
     /// The host offers a session, but there will be none.
     #[error("no session with the host: {0}")]
     Handshake(#[from] HandshakeError),
@@ -83,6 +87,8 @@ impl Plugin {
         make: impl FnOnce(HostHandle) -> H,
     ) -> Result<Self, AttachError> {
         let socket = inherited_socket(&config.name, hint)?;
+        #[cfg(feature = "fault-injection")]
+        let config = with_faults(config)?;
         let host = HostHandle::default();
         let session = Handshake::<PeerB>::accept(socket, config)?.finish(make(host.clone()))?;
         let session = Arc::new(session);
@@ -108,6 +114,13 @@ impl Plugin {
             _ => Err(ServeError(end)),
         }
     }
+}
+
+/// The plan in the environment takes the place of the program's own.
+#[cfg(feature = "fault-injection")]
+fn with_faults(config: Config) -> Result<Config, AttachError> {
+    let found = rapace_session::fault_injection::FaultInjector::from_env()?;
+    Ok(Config { fault_injection: found.or(config.fault_injection), ..config })
 }
 
 /// The socket that a host of this version left in standard input (SPEC E1, E2).
