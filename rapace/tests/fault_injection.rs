@@ -421,6 +421,19 @@ fn a_plan_holds_for_the_calls_of_the_plugin_too() {
 }
 
 #[test]
+fn a_host_that_serves_late_or_never_serves_others_meanwhile() {
+    // The host's handlers run on its runtime, the plugin's on the thread that serves.
+    Pair::both("delay=100ms of test.Back.increment nth 1; drop of test.Back.increment nth 2", |pair| {
+        let start = Instant::now();
+        assert_eq!(pair.client(LONG).ask(1), Ok(2));
+        assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+        assert_eq!(pair.client(SHORT).ask(1), Err(Error::Call(CallError::DeadlineExceeded { waited: SHORT })));
+        assert_eq!(pair.client(LONG).ask(1), Ok(2));
+        assert_eq!(pair.client(LONG).put(text("a"), vec![1]), Ok(1));
+    });
+}
+
+#[test]
 fn a_seed_replays_what_real_processes_met() {
     let plan = "seed=11; error=Internal@0.3 of test.Store.get; drop@0.1 of test.Store.get; delay=1ms@0.2";
     let run = || {

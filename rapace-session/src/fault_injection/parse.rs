@@ -162,6 +162,10 @@ fn number(text: &str, expected: &str) -> Result<u64, Mistake> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     #[test]
@@ -184,6 +188,22 @@ mod tests {
             assert_eq!(plan.to_string(), format!("seed=0; delay={shown}"));
         }
     }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_plan_that_is_read_as_it_is_shown_or_an_error(
+            parts in vec(select(&PIECES[..]).prop_map(str::to_owned).boxed().prop_union(".{0,3}".boxed()), 0..12)
+        ) {
+            if let Ok(plan) = parts.concat().parse::<FaultPlan>() {
+                prop_assert_eq!(plan.to_string().parse(), Ok(plan));
+            }
+        }
+    }
+
+    const PIECES: [&str; 22] = [
+        "seed=", "7", "0.5", "@", ";", " ", "drop", "corrupt", "delay=", "ms", "s", "error=", "Internal", "kill",
+        "of ", "a.b", "serving", "nth ", "times ", "item ", "exhaust", "=",
+    ];
 
     #[test]
     fn a_plan_may_be_empty_and_its_parts_may() {
