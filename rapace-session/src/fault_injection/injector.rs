@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -86,19 +87,22 @@ impl FaultInjector {
     /// Says something of the plan that is no fate.
     pub(super) fn warn(&self, text: fmt::Arguments<'_>) {
         tracing::warn!(target: super::TARGET, "{text}");
-        if self.0.tells {
-            eprintln!("rapace: {text}");
-        }
+        self.tell(text);
     }
 
     /// Decides over a call.
     pub(super) fn decide(&self, call: Asked<'_>) -> Option<Fate> {
         let fate = self.0.record.lock().decide(&self.0.plan, call)?;
         tracing::warn!(target: super::TARGET, seed = self.0.plan.seed, "injected fault: {fate}");
-        if self.0.tells {
-            eprintln!("rapace: injected fault: {fate}");
-        }
+        self.tell(format_args!("injected fault: {fate}"));
         Some(fate)
+    }
+
+    fn tell(&self, text: fmt::Arguments<'_>) {
+        if self.0.tells {
+            // Whoever reads it may be gone, which is no reason to panic.
+            let _ = writeln!(io::stderr(), "rapace: {text}");
+        }
     }
 }
 
