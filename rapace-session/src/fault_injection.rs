@@ -80,5 +80,8 @@ pub(crate) use armed::Armed;
 pub(crate) use calling::{Meeting, Replies, meet_reply};
 pub(crate) use serving::{Coming, meet};
 
+#[cfg(test)]
+mod tests;
+
 /// The target of the events that tell of fates.
 const TARGET: &str = "rapace::fault_injection";

@@ -189,7 +189,7 @@ fn released(hold: Hold, patience: &mut Patience) -> Result<(), CallError> {
 
 /// What becomes of replies that have not come.
 #[derive(Debug, Default)]
-pub(crate) struct Replies(Vec<(CallKey, Fate)>);
+pub(crate) struct Replies(pub(super) Vec<(CallKey, Fate)>);
 
 impl Replies {
     /// Nobody waits for the reply any more.
