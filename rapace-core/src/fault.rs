@@ -217,6 +217,9 @@ pub enum PeerFault {
         /// Its length, cut at the size of the buffer.
         bytes: usize,
     },
+    /// K6: a message of the plugin brought descriptors.
+    #[error("K6: a message on the socket brought descriptors, but only the offer may")]
+    Descriptors,
     /// K7: more bells than sleeps.
     #[error("K7: {found} bells were rung, but there were {bound} sleeps")]
     Bells {
@@ -247,7 +250,7 @@ impl PeerFault {
             Self::ReturnedSlot { .. } | Self::ReturnedTwice { .. } | Self::ReturnedGeneration { .. } => "S7",
             Self::Identity { .. } => "H3",
             Self::State { .. } => "L6",
-            Self::Datagram { .. } => "K6",
+            Self::Datagram { .. } | Self::Descriptors => "K6",
             Self::Bells { .. } => "K7",
         }
     }

@@ -5,6 +5,7 @@
 //! kept but those of an offer that is taken.
 
 mod delivery;
+mod guard;
 mod listener;
 
 use std::io;
@@ -18,6 +19,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::{Pid, PidfdFlags};
 use thiserror::Error;
 
+use self::guard::Guard;
 pub use self::listener::Listener;
 use crate::fault::PeerFault;
 use crate::offer::OfferError;
@@ -35,7 +37,10 @@ const REFUSAL_BYTES_MAX: usize = REFUSAL_HEAD_BYTES + REFUSAL_TEXT_BYTES_MAX;
 
 /// One end of a connected pair of `AF_UNIX` `SOCK_SEQPACKET` sockets.
 #[derive(Debug)]
-pub struct Socket(OwnedFd);
+pub struct Socket {
+    fd: OwnedFd,
+    guard: Guard,
+}
 
 /// Why a socket could not be had, or brought no offer.
 #[derive(Debug, Error)]
@@ -145,14 +150,14 @@ pub struct Readiness {
 }
 
 impl Socket {
-    /// A connected pair, close-on-exec.
+    /// A connected pair, close-on-exec. The first end is the host's: it takes no descriptors.
     ///
     /// # Errors
     ///
     /// When the operating system refuses.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok((Self(a), Self(b)))
+        Ok((Self { guard: Guard::of(&a)?, fd: a }, Self { guard: Guard::Open, fd: b }))
     }
 
     /// Connects, as B, to a host that listens at `path` (SPEC E4).
@@ -161,7 +166,7 @@ impl Socket {
     ///
     /// When nobody listens there, or has no room in its queue at present.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, SocketError> {
-        listener::connect(path.as_ref()).map(Self)
+        listener::connect(path.as_ref()).map(|fd| Self { fd, guard: Guard::Open })
     }
 
     /// Takes a descriptor that was inherited or received, if it is such a socket.
@@ -179,7 +184,7 @@ impl Socket {
         if domain != AddressFamily::UNIX || kind != SocketType::SEQPACKET {
             return Err(SocketError::WrongSocket { domain: domain.as_raw(), kind: kind.as_raw() });
         }
-        Ok(Self(fd))
+        Ok(Self { fd, guard: Guard::Open })
     }
 
     /// Takes the socket that is standard input, and puts `/dev/null` in its place (SPEC E1 to E3).
@@ -197,7 +202,7 @@ impl Socket {
 
     /// Gives the descriptor up, to be inherited or sent.
     pub fn into_fd(self) -> OwnedFd {
-        self.0
+        self.fd
     }
 
     /// Tells the peer why its offer is not taken. Text beyond 1,024 bytes is cut.
@@ -228,16 +233,21 @@ impl Socket {
         }
     }
 
-    /// Reads at most `limit` messages, without waiting. Descriptors that come with them are discarded by the kernel.
+    /// Reads at most `limit` messages, without waiting. Descriptors that come with them are discarded by the kernel, or not
+    /// let through at all.
     ///
     /// # Errors
     ///
-    /// The first message that is neither a bell nor a refusal (SPEC K6).
+    /// The first message that is neither a bell nor a refusal, or that brings a host descriptors which the kernel does not
+    /// keep out (SPEC K6).
     pub fn drain(&self, limit: usize) -> Result<Drained, PeerFault> {
         let mut drained = Drained::default();
         // One byte more than the longest, so that a longer one is seen to be too long.
         let mut buffer = [0; REFUSAL_BYTES_MAX + 1];
         for _ in 0..limit {
+            if self.guard.forbids_next(self.as_fd()) {
+                return Err(PeerFault::Descriptors);
+            }
             let message = match retry_on_intr(|| recv(self, &mut buffer[..], RecvFlags::DONTWAIT)) {
                 Ok((_, bytes)) => &buffer[..bytes],
                 Err(Errno::AGAIN) => return Ok(drained),
@@ -326,13 +336,13 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 

@@ -292,6 +292,26 @@ fn a_bell_with_descriptors_is_a_bell() {
 }
 
 #[test]
+fn a_host_that_listens_takes_as_few_descriptors_as_one_that_spawns() {
+    let try_send = |socket: &Socket| {
+        let fds = [socket.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        sendmsg(socket, &[IoSlice::new(&[BELL])], &mut control, SendFlags::DONTWAIT)
+    };
+    let (_host, plugin) = Socket::pair().unwrap();
+    let directory = Directory::new("descriptors");
+    let path = directory.0.join("host");
+    let listener = Listener::bind(&path).unwrap();
+    let before = Socket::connect(&path).unwrap();
+    // Before anybody accepts.
+    assert_eq!(try_send(&before), try_send(&plugin));
+    let _accepted = listener.accept(soon()).unwrap();
+    assert_eq!(try_send(&before), try_send(&plugin));
+}
+
+#[test]
 fn a_wait_ends_with_its_timeout() {
     let (_a, b) = Socket::pair().unwrap();
     for timeout in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(15)] {

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, fchmod};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with};
 
+use super::guard::Guard;
 use super::{Socket, SocketError, os, until};
 
 /// Connections that may wait to be accepted.
@@ -36,6 +37,8 @@ impl Listener {
         let path = path.into();
         let address = address(&path)?;
         let fd = socket()?;
+        // What is accepted inherits it, so that a peer has no moment before.
+        Guard::of(&fd).map_err(os("guard the socket"))?;
         // The kernel gives the file the mode of the socket, so there is no moment at which others may connect.
         fchmod(&fd, Mode::RUSR | Mode::WUSR).map_err(os("set the mode of the socket"))?;
         match bind(&fd, &address) {
@@ -58,9 +61,9 @@ impl Listener {
     ///
     /// When the deadline passes, or the operating system refuses.
     pub fn accept(&self, deadline: Instant) -> Result<Socket, SocketError> {
-        until(self.fd.as_fd(), deadline, || accept_with(&self.fd, SocketFlags::CLOEXEC))?
-            .map(Socket)
-            .map_err(os("accept a connection"))
+        let fd = until(self.fd.as_fd(), deadline, || accept_with(&self.fd, SocketFlags::CLOEXEC))?
+            .map_err(os("accept a connection"))?;
+        Ok(Socket { guard: Guard::of(&fd).map_err(os("guard the connection"))?, fd })
     }
 
     /// Where this listens.
