@@ -141,6 +141,8 @@ pub struct Link {
     peer_heartbeat: u64,
     pulse: Pulse,
     identified: bool,
+    /// Frames that nobody had use for.
+    ignored: u64,
     /// Whether payloads of the peer may be read in place.
     trust: Option<Trust>,
     stats: LinkStats,
@@ -172,6 +174,7 @@ impl Link {
             peer_heartbeat: 0,
             pulse: Pulse::Starting,
             identified: false,
+            ignored: 0,
             trust: None,
             stats: LinkStats::default(),
         }
@@ -371,6 +374,17 @@ impl Link {
         if let Payload::Slots(run) = payload {
             self.give_back(&run);
         }
+    }
+
+    /// Returns the slots of a payload that nobody has use for, whatever it says, and counts it.
+    pub fn ignore(&mut self, payload: Payload) {
+        self.ignored += 1;
+        self.discard(payload);
+    }
+
+    /// How many frames were ignored.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
     }
 
     #[inline]

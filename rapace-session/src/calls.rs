@@ -334,11 +334,11 @@ impl CallTable {
         let ticket = place.map(|place| (place, &mut self.tickets[place]));
         let Some((place, Ticket { serial, flows: Some(flows), .. })) = ticket else {
             // The call was given up.
-            link.discard(frame.payload);
+            link.ignore(frame.payload);
             return (None, Ok(()));
         };
         let (key, Some(inflow)) = (CallKey { ticket: place, serial: *serial }, &mut flows.inflow) else {
-            link.discard(frame.payload);
+            link.ignore(frame.payload);
             return (None, Ok(()));
         };
         let taken = inflow.take_frame(frame, link, room, kept, wakes);
@@ -419,6 +419,11 @@ impl CallTable {
         let Some(place) = call.ticket else { return Ok(None) };
         let outflow = self.tickets[place].flows.as_mut().and_then(|flows| flows.outflow.as_mut());
         outflow.map_or(Ok(None), |outflow| outflow.grant(channel.raw(), more))
+    }
+
+    /// Whether somebody may wait for credit on this channel.
+    pub(crate) fn takes_credit(&mut self, channel: ChannelId) -> bool {
+        self.call(channel).is_some_and(|call| call.streams.sends && call.ticket.is_some())
     }
 
     /// Calls that are in flight.

@@ -129,7 +129,7 @@ impl Inflow {
         match self.state {
             InflowState::Open => {}
             InflowState::Failed(_) => {
-                link.discard(frame.payload);
+                link.ignore(frame.payload);
                 return Ok(());
             }
             InflowState::Ended => {

@@ -51,6 +51,8 @@ mod lock;
 mod nest;
 mod nesting;
 mod opening;
+#[cfg(feature = "tokio")]
+mod pace;
 mod parker;
 mod patience;
 mod pending;

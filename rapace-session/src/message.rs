@@ -65,7 +65,12 @@ impl Inbound {
             message.drop_body(Some(refused), kept);
         }
         if unwanted || message.dropped.is_some() {
-            link.discard(frame.payload);
+            if header.flags.has(Flags::MORE) {
+                link.ignore(frame.payload);
+            } else {
+                // There are as many of these as there are calls.
+                link.discard(frame.payload);
+            }
             return Ok(());
         }
         let before = message.body.heap_bytes();

@@ -268,6 +268,13 @@ impl ServedTable {
         )
     }
 
+    /// Whether a call is in flight on this channel, and not cancelled.
+    pub(crate) fn is_wanted(&self, channel: ChannelId) -> bool {
+        let index = if channel.is_control() { self.entries.len() - 1 } else { channel.index() };
+        let served = self.entries.get(index).and_then(Option::as_ref);
+        served.is_some_and(|served| served.channel == channel && !served.cancelled)
+    }
+
     /// The next call that a thread may run which already runs a handler of depth `below`: see SPEC C6.
     pub(crate) fn next(&mut self, below: u8) -> Option<Arrived> {
         let key = self.peek(below)?.key;
@@ -377,7 +384,7 @@ impl ServedTable {
         let (kind, channel) = (header.kind.raw(), header.channel.raw());
         let served = self.entries.get_mut(header.channel.index()).and_then(Option::as_mut);
         let Some(served) = served.filter(|served| served.channel == header.channel) else {
-            link.discard(frame.payload);
+            link.ignore(frame.payload);
             return Ok(());
         };
         let inflow = served.flows.as_mut().and_then(|flows| flows.inflow.as_mut());
@@ -392,7 +399,7 @@ impl ServedTable {
         match (fault, inflow) {
             // Nobody will take it.
             (None, Some(_)) if served.cancelled || matches!(served.stage, Stage::Ending) => {
-                link.discard(frame.payload);
+                link.ignore(frame.payload);
                 Ok(())
             }
             (None, Some(inflow)) if header.kind == Kind::End => {

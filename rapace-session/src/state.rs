@@ -47,6 +47,9 @@ pub(crate) struct State {
     pub(crate) task_is_due: bool,
     /// No future is to be woken for its deadline before this. It may be early, as those go whose calls have ended.
     soonest: Option<Instant>,
+    /// How much of the attendant's time the peer may take with noise.
+    #[cfg(feature = "tokio")]
+    pub(crate) pace: crate::pace::Pace,
     /// The time at which the attendant will look at deadlines.
     pub(crate) attendant_looks: Option<Instant>,
     /// The leader sleeps, and waits for room of which this side may hear otherwise.
@@ -107,6 +110,8 @@ impl State {
             tasks: Tasks::default(),
             task_is_due: false,
             soonest: None,
+            #[cfg(feature = "tokio")]
+            pace: crate::pace::Pace::new(Instant::now()),
             attendant_looks: None,
             leader_wants_room: false,
             alarm_due: false,

@@ -180,9 +180,27 @@ fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
-/// Sees to it that the task is woken for the session's next deadline; says whether that is due.
-fn set_timer(state: &mut State, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {
-    state.attendant_looks = state.soonest();
+/// Takes what frames there are, of a peer that has rung or not, and notes whether anybody had use for them.
+fn pump(state: &mut State, rung: bool) {
+    let before = (state.link.stats().frames_received, state.link.ignored());
+    // A bell may tell of room.
+    let rung = rung && !state.wants_room();
+    state.pump();
+    let frames = state.link.stats().frames_received - before.0;
+    let ignored = state.link.ignored() - before.1;
+    if (frames > 0 || rung) && ignored >= frames {
+        state.pace.in_vain(std::time::Instant::now());
+    }
+}
+
+/// Sees to it that the task is woken for the session's next deadline, or at the end of a rest; says whether that is due.
+fn set_timer(
+    state: &mut State,
+    rests_until: Option<std::time::Instant>,
+    mut timer: Pin<&mut Sleep>,
+    cx: &mut Context<'_>,
+) -> bool {
+    state.attendant_looks = state.soonest().into_iter().chain(rests_until).min();
     let Some(next) = state.attendant_looks.map(Instant::from_std) else { return false };
     if timer.deadline() != next {
         timer.as_mut().reset(next);
@@ -218,6 +236,8 @@ impl Attendant {
 
     fn poll(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Done> {
         let mut served = false;
+        // Whether the socket was read since the last look at the ring.
+        let mut rung = false;
         for _ in 0..CALLS_PER_POLL {
             let mut state = self.shared.state();
             if state.machine.end().is_some() {
@@ -228,9 +248,10 @@ impl Attendant {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
             }
-            if !state.leading {
+            let rests_until = state.pace.rests_until(std::time::Instant::now);
+            if !state.leading && rests_until.is_none() {
                 state.attend();
-                state.pump();
+                pump(&mut state, std::mem::take(&mut rung));
             }
             state.expire_deadlines();
             if let Some(arrived) = state.next_arrived(0) {
@@ -255,9 +276,13 @@ impl Attendant {
                 self.shared.leave(state);
                 return Poll::Pending;
             }
-            if set_timer(&mut state, timer.as_mut(), cx) {
+            if set_timer(&mut state, rests_until, timer.as_mut(), cx) {
                 self.shared.leave(state);
                 continue;
+            }
+            if rests_until.is_some() {
+                self.shared.leave(state);
+                return Poll::Pending;
             }
             let next = self.poll_socket(cx, &mut state);
             let again = match next {
@@ -265,7 +290,10 @@ impl Attendant {
                     self.shared.leave(state);
                     return Poll::Ready(done);
                 }
-                Poll::Ready(None) => true,
+                Poll::Ready(None) => {
+                    rung = true;
+                    true
+                }
                 Poll::Pending if std::mem::take(&mut served) && state.machine.in_flight().1 == 0 => {
                     state = self.look_for_more(state);
                     true

@@ -1,7 +1,7 @@
 //! Control: the verbs of channel 0 in an open session (SPEC section 10).
 
 use rapace_core::channel::ChannelId;
-use rapace_core::descriptor::{Flags, Frame, FrameHeader, INLINE_BYTES, Payload, Verb};
+use rapace_core::descriptor::{Flags, Frame, FrameHeader, INLINE_BYTES, Inline, Payload, Verb};
 use rapace_core::link::{Link, SendRefusal};
 use rapace_core::slots::Class;
 
@@ -35,21 +35,37 @@ impl Machine {
             }),
             Verb::Ping => {
                 let nonce: [u8; 8] = control_body(verb, body)?;
+                link.ignore(frame.payload);
                 self.pong(nonce, link);
                 Ok(())
             }
-            Verb::Pong => control_body::<8>(verb, body).map(|_| ()),
+            Verb::Pong => {
+                link.ignore(frame.payload);
+                control_body::<8>(verb, body).map(|_| ())
+            }
             Verb::Grant => {
                 let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));
+                let takes = if channel.parity() == self.side.parity() {
+                    self.calls.takes_credit(channel)
+                } else {
+                    self.served.is_wanted(channel)
+                };
+                if !takes || header.credit == 0 {
+                    link.ignore(frame.payload);
+                }
                 self.granted(channel, header.credit)
             }
             Verb::Cancel => {
                 let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));
+                if !self.served.is_wanted(channel) {
+                    link.ignore(frame.payload);
+                }
                 let step = self.served.cancel(channel, &mut self.kept, &mut self.wakes);
                 self.step(step, link);
                 Ok(())
             }
             Verb::GoAway => {
+                link.ignore(frame.payload);
                 self.refused_by_peer(Status::decode(body));
                 Ok(())
             }
@@ -74,6 +90,7 @@ impl Machine {
         link.take_payload(frame.payload, &mut body);
         let status = Status::decode(&body);
         if verb == Verb::GoAway {
+            link.ignore(Payload::Inline(Inline::EMPTY));
             self.refused_by_peer(status);
         } else {
             self.closed_by_peer(status);
