@@ -4,22 +4,10 @@ use std::process::Command;
 
 use rapace_tests::method;
 
-use crate::support::{MARK, Plugin, eventually, is_there};
+use crate::support::{Plugin, eventually, is_there, marked};
 
 /// Set in a run of this program whose only test fails.
 const FAILING: &str = "RAPACE_TESTS_FAILING";
-
-/// The processes that carry the mark of a run, and are not yet reaped.
-fn marked(run: u32) -> Vec<String> {
-    let mark = format!("{MARK}={run}");
-    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let marked = entries.filter(|entry| {
-        // Processes of others cannot be read, and any may end meanwhile.
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-    });
-    marked.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
 
 #[test]
 fn a_test_that_fails_leaves_no_process() {

@@ -295,3 +295,15 @@ pub(crate) fn tasks(pid: Pid) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
+
+/// The processes that carry the mark of a run, and are not yet reaped.
+pub(crate) fn marked(run: u32) -> Vec<String> {
+    let mark = format!("{MARK}={run}");
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let marked = entries.filter(|entry| {
+        // Processes of others cannot be read, and any may end meanwhile.
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    });
+    marked.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}

@@ -2,6 +2,7 @@
 
 mod broken;
 mod host;
+mod hostile;
 mod liar;
 mod options;
 mod plugin;
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Failure> {
     let mut arguments = std::env::args().skip(1);
     let behaviour = arguments.next().ok_or("usage: peer BEHAVIOUR [KEY=VALUE ...]")?;
+    if behaviour == "hostile" {
+        return hostile::run(&arguments.collect::<Vec<_>>());
+    }
     let options = Options::parse(arguments)?;
     match behaviour.as_str() {
         "serve" => plugin::serve(options),
