@@ -21,6 +21,8 @@ compile_error!("the segment is little-endian, and its words are used in place");
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("offsets into a half are 64-bit here");
 
+#[doc(hidden)]
+pub mod crash;
 pub mod sync;
 pub mod words;
 

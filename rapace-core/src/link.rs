@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tracing::{debug, trace};
 
+use crate::crash::{Point, crash_point, is_armed};
 use crate::descriptor::{AllegedDescriptor, Frame, FrameHeader, Inline, PAYLOAD_WORDS, Payload, Run, encode_words};
 use crate::fault::PeerFault;
 use crate::held::HeldSlots;
@@ -236,6 +237,7 @@ impl Link {
                 let (slot, slots) = (self.take_slots(class, bytes)?, self.slots_of(bytes));
                 let run = self.pool.taken(slot, slots);
                 self.write_parts(self.slot_offset(slot), parts);
+                crash_point(Point::PayloadWritten);
                 self.hand_over(run, 0, bytes).to_words()
             }
         };
@@ -255,6 +257,10 @@ impl Link {
     #[inline]
     fn write_parts(&mut self, mut at: usize, parts: &[&[u8]]) {
         for part in parts {
+            if is_armed() {
+                self.own.write(at, &part[..part.len() / 2]);
+                crash_point(Point::PayloadHalfWritten);
+            }
             self.own.write(at, part);
             at += part.len();
         }
@@ -272,13 +278,15 @@ impl Link {
         if bytes >= EAGER_BYTES_MIN || few || self.allocations.is_multiple_of(RECLAIM_EVERY) {
             self.reclaim()?;
         }
-        match self.pool.take(slots, class) {
-            Some(slot) => Ok(slot),
+        let slot = match self.pool.take(slots, class) {
+            Some(slot) => slot,
             None => {
                 self.reclaim()?;
-                self.pool.take(slots, class).ok_or(SendRefusal::SlotsExhausted)
+                self.pool.take(slots, class).ok_or(SendRefusal::SlotsExhausted)?
             }
-        }
+        };
+        crash_point(Point::SlotsTaken);
+        Ok(slot)
     }
 
     /// Leaves the slots of a payload within a run to the peer, and frees those behind it.
@@ -310,6 +318,7 @@ impl Link {
         let mut any = false;
         while let Some(returned) = self.return_reader.take(ring)? {
             self.pool.take_back(returned.slot, returned.generation)?;
+            crash_point(Point::SlotsReclaimed);
             any = true;
         }
         Ok(any)
@@ -366,6 +375,7 @@ impl Link {
     fn take_run(&mut self, run: &Run, into: &mut Vec<u8>) {
         let at = self.slot_offset(run.slot) + run.offset as usize;
         self.peer.copy_out(at, run.payload_bytes as usize, into);
+        crash_point(Point::PayloadCopied);
         self.give_back(run);
     }
 
@@ -392,12 +402,15 @@ impl Link {
         self.held.release(run);
         let ring = self.own.words(self.geometry.returns_offset(), self.geometry.return_capacity() as usize);
         self.return_writer.give_back(ring, run.slot, run.generation);
+        crash_point(Point::SlotsReturned);
         self.news.room = true;
     }
 
     fn announce(&mut self) {
+        crash_point(Point::BeforeAnnounce);
         let word = &self.own.words(header::CONSUMED, 1)[0];
         if self.consumer.announce(word) {
+            crash_point(Point::Announced);
             self.news.room = true;
         }
     }
@@ -412,6 +425,7 @@ impl Link {
     }
 
     fn flush_news(&mut self) {
+        crash_point(Point::BeforeFence);
         let news = std::mem::take(&mut self.news);
         let taken = || self.peer.words(header::CONSUMED, 1).load(0) == self.producer.published();
         if !self.bell.due_unless(self.peer.words(header::SLEEP, 1), news, taken) {
@@ -419,7 +433,10 @@ impl Link {
         }
         // Before the bell: the peer may have answered it before we are back.
         self.peer_heartbeat = self.peer.words(header::HEARTBEAT, 1).load(0);
-        match self.socket.ring() {
+        crash_point(Point::BeforeBell);
+        let rung = self.socket.ring();
+        crash_point(Point::AfterBell);
+        match rung {
             Ok(Ring::Rung | Ring::Full) => self.stats.bells_sent += 1,
             Ok(Ring::PeerGone) => trace!("the bell found the peer gone"),
             // The sleeper's own timers are the remedy, as for a peer that never rings.
@@ -431,12 +448,17 @@ impl Link {
     pub fn arm(&mut self, interest: Interest) {
         self.announce();
         self.flush();
+        crash_point(Point::BeforeArm);
         self.sleeper.arm(&self.own.words(header::SLEEP, 1)[0], interest);
+        crash_point(Point::Armed);
     }
 
     /// Says that this peer is awake again.
     pub fn disarm(&mut self) {
-        self.sleeper.disarm(&self.own.words(header::SLEEP, 1)[0]);
+        if self.sleeper.is_armed() {
+            self.sleeper.disarm(&self.own.words(header::SLEEP, 1)[0]);
+            crash_point(Point::Disarmed);
+        }
     }
 
     /// Whether a sleep is announced.
@@ -456,6 +478,9 @@ impl Link {
     /// K6 for a malformed datagram, K7 for more bells than sleeps.
     pub fn read_socket(&mut self) -> Result<SocketNews, PeerFault> {
         let drained = self.socket.drain(BELLS_PER_DRAIN)?;
+        if drained.bells > 0 {
+            crash_point(Point::BellsRead);
+        }
         self.stats.bells_received += drained.bells as u64;
         if self.stats.bells_received > self.sleeper.sleeps() {
             return Err(PeerFault::Bells { found: self.stats.bells_received, bound: self.sleeper.sleeps() });
@@ -469,6 +494,12 @@ impl Link {
             self.pulse = pulse;
             // Publishes nothing.
             self.own.words(header::STATE, 1)[0].store(pulse.raw(), Ordering::Relaxed);
+            match pulse {
+                Pulse::Active => crash_point(Point::PulseActive),
+                Pulse::Dormant => crash_point(Point::PulseDormant),
+                Pulse::Closed => crash_point(Point::PulseClosed),
+                Pulse::Starting => {}
+            }
         }
     }
 
@@ -477,6 +508,7 @@ impl Link {
         self.heartbeat += 1;
         // Publishes nothing: the receiver only compares it with the last value that it saw.
         self.own.words(header::HEARTBEAT, 1)[0].store(self.heartbeat, Ordering::Relaxed);
+        crash_point(Point::Beat);
     }
 
     /// What the peer says of itself, and its count of progress.

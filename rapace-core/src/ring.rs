@@ -13,6 +13,7 @@
 
 use crossbeam::utils::CachePadded;
 
+use crate::crash::{Point, crash_point};
 use crate::descriptor::BODY_WORDS;
 use crate::fault::PeerFault;
 use crate::layout::LINE_WORDS;
@@ -88,9 +89,11 @@ impl Producer {
         for (word, value) in words[1..].iter().zip(body) {
             word.store(*value, Ordering::Relaxed);
         }
+        crash_point(Point::DescriptorWritten);
         self.cursors.published += 1;
         // Pairs with the Acquire fence in `Consumer::take`: it publishes the seven words above, and the payload.
         words[0].store(self.cursors.published, Ordering::Release);
+        crash_point(Point::Published);
     }
 
     /// Messages published so far.
@@ -164,6 +167,7 @@ impl Consumer {
         fence(Ordering::Acquire);
         let body = ring.load_array(word + 1);
         self.cursors.taken = due;
+        crash_point(Point::Taken);
         Ok(Some(body))
     }
 

@@ -22,6 +22,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use thiserror::Error;
 
+use crate::crash::{Point, crash_point};
 use crate::layout::{Geometry, LINE_WORDS, PROTOCOL_MAJOR, PROTOCOL_MINOR, header};
 pub use crate::memory::Prefault;
 use crate::memory::{OwnHalf, PeerHalf};
@@ -130,11 +131,13 @@ impl Segment {
     pub fn create(geometry: Geometry, nonce: u64, prefault: Prefault) -> Result<(Self, HalfFds), SegmentError> {
         let bytes = geometry.half_bytes();
         let fds = HalfFds { a: memfd(Side::A, bytes)?, b: memfd(Side::B, bytes)? };
+        crash_point(Point::HalvesMade);
         // Before the seals: they spare the mappings that exist, and forbid others.
         let own = OwnHalf::map(fds.a.as_fd(), 0, bytes, prefault).map_err(refused("map", Side::A))?;
         for (half, fd) in [(Side::A, &fds.a), (Side::B, &fds.b)] {
             fcntl(fd, FcntlArg::F_ADD_SEALS(Seals::of(half).0)).map_err(refused("seal", half))?;
         }
+        crash_point(Point::HalvesSealed);
         let peer = PeerHalf::map(fds.b.as_fd(), 0, bytes, prefault).map_err(refused("map", Side::B))?;
         Ok((Self::new(own, peer, geometry, nonce, PROTOCOL_MINOR, Side::A), fds))
     }
@@ -163,11 +166,16 @@ impl Segment {
     /// Puts the halves together, and signs one's own (SPEC H3).
     pub(crate) fn new(own: OwnHalf, peer: PeerHalf, geometry: Geometry, nonce: u64, minor: u16, side: Side) -> Self {
         assert_ne!(nonce, 0, "session nonce is 0");
+        crash_point(Point::HalvesMapped);
         let line = own.words(header::IDENTITY, IDENTITY_WORDS);
-        for (word, value) in line.iter().zip(identity(side, &geometry, nonce, minor)).rev() {
+        for (index, (word, value)) in line.iter().zip(identity(side, &geometry, nonce, minor)).enumerate().rev() {
+            if index == 0 {
+                crash_point(Point::HeaderHalfWritten);
+            }
             // Pairs with the Acquire fence of the peer that checks the line; the magic, word 0, comes last.
             word.store(value, Ordering::Release);
         }
+        crash_point(Point::HeaderWritten);
         Self { own, peer: Arc::new(peer), geometry, nonce, minor, side }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::slots::Class;
 
 use rapace_registry::Registry;
@@ -387,7 +388,9 @@ impl IncomingCall {
         }
         let _nested = Nesting::enter(self.depth());
         // A handler that panics drops the call, which answers it.
+        crash_point(Point::BeforeHandler);
         panic_guard(|| handler.handle(self));
+        crash_point(Point::AfterHandler);
     }
 }
 

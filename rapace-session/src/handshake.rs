@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind, Verb};
 use rapace_core::link::{Link, Pulse};
 use rapace_core::offer::{Backing, Offer, OfferError};
@@ -224,6 +225,7 @@ impl<R: Role> Handshake<R> {
         let mut ended = false;
         let peer = loop {
             greeting.outbox.flush(&mut self.link, |_| {})?;
+            crash_point(if greeting.outbox.is_empty() { Point::HelloSent } else { Point::HelloHalfSent });
             // Once nothing is due, a frame that comes before our answer has gone out is one out of order.
             while greeting.due().is_some() || !greeting.outbox.is_empty() {
                 let Some(frame) = self.link.receive()? else { break };
@@ -234,6 +236,10 @@ impl<R: Role> Handshake<R> {
                 }
             }
             greeting.outbox.flush(&mut self.link, |_| {})?;
+            crash_point(if greeting.outbox.is_empty() { Point::HelloSent } else { Point::HelloHalfSent });
+            if greeting.heard && greeting.outbox.is_empty() {
+                crash_point(Point::AcceptSent);
+            }
             self.link.flush();
             if greeting.due().is_none()
                 && greeting.outbox.is_empty()
@@ -246,6 +252,7 @@ impl<R: Role> Handshake<R> {
             }
             ended = self.sleep(greeting.due().unwrap_or("room for the hello"))?;
         };
+        crash_point(Point::SessionOpen);
         debug!(peer = %peer.name, version = %peer.version, side = %R::SIDE, "session open");
         Ok(Session::new(self.link, self.process, self.config, peer, Box::new(handler))?)
     }
@@ -346,6 +353,7 @@ impl Greeting {
                 self.hello.append(&mut body);
                 if !more {
                     self.heard = true;
+                    crash_point(Point::HelloReceived);
                     self.answer(config, side, link)?;
                 }
                 Ok(())

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::descriptor::{Flags, FrameHeader, Verb};
 use rapace_core::link::{Link, SendRefusal};
 use rapace_core::slots::Class;
@@ -185,6 +186,9 @@ impl Queued {
             match link.try_send(self.class, &FrameHeader { flags, ..self.header }, &[&rest[..size]]) {
                 Ok(()) => {
                     self.sent += size;
+                    if !last {
+                        crash_point(Point::PieceSent);
+                    }
                     return Ok(last);
                 }
                 Err(SendRefusal::SlotsExhausted | SendRefusal::TooLarge) if size > piece => {}

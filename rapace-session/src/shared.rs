@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rapace_core::Side;
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::link::{Link, PayloadView, PeerView, Pulse};
 use rapace_core::memory::Trust;
 use rapace_core::socket::Socket;
@@ -360,7 +361,9 @@ impl Shared {
     pub(crate) fn finish(&self, key: ServedKey, result: Result<&[u8], &Status>, metadata: &Metadata) {
         let mut state = self.state();
         let State { machine, link, .. } = &mut *state;
+        crash_point(Point::BeforeReply);
         machine.finish(key, result, metadata, link);
+        crash_point(Point::AfterReply);
         state.flush();
         self.leave(state);
     }

@@ -4,6 +4,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rapace_core::PeerFault;
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::link::{Link, Pulse};
 use rapace_core::sleep::Interest;
 use rapace_core::wait::{Calibration, Spinner, WaitStrategy};
@@ -123,6 +124,9 @@ impl State {
     /// Sends a request.
     pub(crate) fn open(&mut self, request: &Request<'_>) -> Result<CallKey, Unsent> {
         let opened = self.machine.open(request, &mut self.link);
+        if opened.is_ok() {
+            crash_point(Point::RequestSent);
+        }
         self.flush();
         opened
     }
@@ -462,6 +466,7 @@ impl State {
             self.link.flush();
             self.link.set_pulse(Pulse::Closed);
             self.link.socket().shutdown();
+            crash_point(Point::SocketShut);
             unwanted = self.tasks.clear();
         }
         let (wakes, spent) = (wakes::take_out(self.machine.wakes()), wakes::take_out(self.machine.spent()));

@@ -13,6 +13,7 @@ use rustix::net::{
 };
 
 use super::{Socket, SocketError, failed, until};
+use crate::crash::{Point, crash_point};
 use crate::offer::{Backing, OFFER_BYTES_MAX, Offer};
 use crate::segment::HalfFds;
 
@@ -41,8 +42,9 @@ impl Socket {
         }
         let parts = [IoSlice::new(&message)];
         retry_on_intr(|| sendmsg(self, &parts, &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
-            .map(drop)
-            .map_err(failed("send the offer"))
+            .map_err(failed("send the offer"))?;
+        crash_point(Point::OfferSent);
+        Ok(())
     }
 
     /// Receives the offer, and the descriptors that came with it: both halves or, for a named segment, none.
@@ -72,6 +74,7 @@ impl Socket {
         if found != expected {
             return Err(SocketError::DescriptorCount { found, expected });
         }
+        crash_point(Point::OfferReceived);
         let mut fds = fds.into_iter();
         let halves = fds.next().zip(fds.next()).map(|(a, b)| HalfFds { a, b });
         Ok((offer, halves))

@@ -1,6 +1,7 @@
 //! Control: the verbs of channel 0 in an open session (SPEC section 10).
 
 use rapace_core::channel::ChannelId;
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::descriptor::{Flags, Frame, FrameHeader, INLINE_BYTES, Inline, Payload, Verb};
 use rapace_core::link::{Link, SendRefusal};
 use rapace_core::slots::Class;
@@ -61,6 +62,7 @@ impl Machine {
                     link.ignore(frame.payload);
                 }
                 let step = self.served.cancel(channel, &mut self.kept, &mut self.wakes);
+                crash_point(Point::CancelTaken);
                 self.step(step, link);
                 Ok(())
             }
@@ -140,8 +142,12 @@ impl Machine {
         if !self.outbox.has_control() {
             match link.try_send(Class::Control, &header, &[body]) {
                 Ok(()) => {
-                    if header.verb() == Some(Verb::Pong) {
-                        self.pongs -= 1;
+                    match header.verb() {
+                        Some(Verb::Pong) => self.pongs -= 1,
+                        Some(Verb::Grant) => crash_point(Point::GrantSent),
+                        Some(Verb::Cancel) => crash_point(Point::CancelSent),
+                        Some(Verb::Close) => crash_point(Point::CloseSent),
+                        _ => {}
                     }
                     return;
                 }

@@ -3,6 +3,7 @@
 use std::task::Waker;
 
 use rapace_core::channel::ChannelId;
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind};
 use rapace_core::link::{Link, SendRefusal};
 use rapace_core::slots::Class;
@@ -202,6 +203,7 @@ impl Machine {
             if !in_pieces {
                 match link.try_send(Class::Item, &header, &[item]) {
                     Ok(()) => {
+                        crash_point(Point::ItemSent);
                         self.items_sent += 1;
                         outflow.spend(item.len(), self.items_sent);
                         return Sent::Done;
@@ -243,7 +245,7 @@ impl Machine {
         let header = FrameHeader { channel, method, kind: Kind::End, flags: Flags::NONE, depth: 0, credit: 0 };
         if self.outbox.is_empty() {
             match link.try_send(Class::Reply, &header, &[]) {
-                Ok(()) => return,
+                Ok(()) => return crash_point(Point::EndSent),
                 Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
                 Err(_) => {}
             }

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rapace_core::crash::{Point, crash_point};
 use rapace_core::link::Pulse;
 #[cfg(feature = "tokio")]
 use rapace_core::link::Watch;
@@ -203,7 +204,9 @@ impl Shared {
         let mut ready = Ok(Readiness::default());
         let begun = Instant::now();
         let state = self.relock(state, || {
+            crash_point(Point::Asleep);
             ready = self.socket.wait_or_alarm(self.pidfd(), Some(self.alarm.event()), timeout);
+            crash_point(Point::Awake);
             self.alarm.wake_up(matches!(ready, Ok(Readiness { alarm: true, .. })));
         });
         // The exit status may take a moment longer than the end of the socket, but not longer than the waiter has.
