@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cancel;
+pub mod exercise;
 pub mod hostile;
 pub mod join;
 pub mod lie;

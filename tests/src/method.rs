@@ -78,6 +78,8 @@ pub const LOAD_HOST: u32 = 110;
 pub const CANCEL_TO_HOST: u32 = 111;
 /// Of the plugin alone: as [`TAKE_ITEMS`], and slowly. Answers with the most bytes that were kept meanwhile, too.
 pub const TAKE_SLOWLY: u32 = 112;
+/// Of the plugin alone: makes as many rounds of calls of all kinds to the host as word 0 says; answers when they are done.
+pub const EXERCISE: u32 = 113;
 
 /// Of a lying peer: answers after it has broken the rule of word 0 as often as word 1 says.
 pub const LIE: u32 = 200;

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "only the schemas of these types are looked at")]
 
 use postcard_schema::Schema;
-use rapace_registry::{BuildError, Provider, Registry, Service, Version};
+use rapace_registry::{BuildError, Provider, Registry, Service, ServiceBuilder, Version};
 
 #[derive(Schema)]
 struct ProcessRequest {
@@ -45,6 +45,19 @@ pub fn ours() -> Result<Registry, BuildError> {
 /// None: its ids do not conflict.
 pub fn theirs() -> Result<Registry, BuildError> {
     with_result::<theirs::ProcessResponse>()
+}
+
+/// One of which a hello has more bytes than a small segment.
+///
+/// # Errors
+///
+/// None: its ids do not conflict.
+pub fn large() -> Result<Registry, BuildError> {
+    let service = Service::builder("rapace.Large", Version::new(1, 0), Provider::Plugin);
+    let with_more = |service: ServiceBuilder, id: u32| {
+        service.unary::<ProcessRequest, ours::ProcessResponse>(format!("method_number_{id}"), id)
+    };
+    Registry::builder().service((3000..3200).fold(service, with_more)).build()
 }
 
 fn with_result<T: Schema>() -> Result<Registry, BuildError> {

@@ -1,6 +1,7 @@
 //! The other process of the tests: `peer BEHAVIOUR [KEY=VALUE ...]`, started as a host starts a plugin.
 
 mod broken;
+mod crash;
 mod host;
 mod hostile;
 mod liar;
@@ -38,6 +39,7 @@ fn run() -> Result<ExitCode, Failure> {
         "serve" => plugin::serve(options),
         "lie" => liar::serve().map(|()| ExitCode::SUCCESS),
         "host" => host::serve(),
+        "exercising-host" => crash::host(options),
         other => broken::run(other),
     }
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use rapace_core::GeometryConfig;
 use rapace_session::{Config, WaitStrategy};
 use rapace_tests::registries;
 
@@ -18,11 +19,14 @@ pub(crate) struct Options {
     pub(crate) noise: usize,
     /// Whether a task attends to the session, instead of threads.
     pub(crate) tokio: bool,
+    /// Rounds of calls that a host makes: see [`rapace_tests::exercise`].
+    pub(crate) exercise: u64,
 }
 
 impl Options {
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let mut options = Self { config: Config::new("peer", "1.2.3"), threads: 1, noise: 0, tokio: false };
+        let mut options =
+            Self { config: Config::new("peer", "1.2.3"), threads: 1, noise: 0, tokio: false, exercise: 0 };
         for argument in arguments {
             let (key, value) = argument.split_once('=').ok_or_else(|| format!("{argument:?} is not KEY=VALUE"))?;
             options.set(key, value)?;
@@ -36,6 +40,11 @@ impl Options {
             "threads" => self.threads = number(value)?,
             "noise" => self.noise = number(value)?,
             "tokio" => self.tokio = number::<u32>(value)? != 0,
+            "exercise" => self.exercise = number(value)?,
+            // Of a host alone, as the memory is its choice.
+            "segment" => {
+                config.geometry = GeometryConfig { segment_bytes: number(value)?, ring_capacity: 16, slot_bytes: 256 };
+            }
             "window" => config.limits.stream_window_bytes = number(value)?,
             "calls" => config.limits.calls_max = number(value)?,
             "depth" => config.limits.depth_max = number(value)?,
@@ -56,6 +65,7 @@ impl Options {
                 config.registry = match value {
                     "ours" => registries::ours()?,
                     "theirs" => registries::theirs()?,
+                    "large" => registries::large()?,
                     _ => return Err(format!("no registry {value:?}").into()),
                 }
             }

@@ -18,6 +18,7 @@ use rapace_tests::service::{REST, Service};
 use rapace_tests::snapshot::Snapshot;
 
 use crate::Failure;
+use crate::crash::Exercise;
 use crate::options::Options;
 use crate::streams::with_streams;
 
@@ -28,9 +29,9 @@ pub(crate) type Own = Arc<OnceLock<Session<PeerB>>>;
 pub(crate) fn serve(options: Options) -> Result<ExitCode, Failure> {
     // The host sees a panic as a status, and the tests provoke some.
     std::panic::set_hook(Box::new(|_| {}));
-    let own = Own::default();
+    let (own, exercise) = (Own::default(), Arc::new(Exercise::default()));
     let socket = Socket::from_stdin()?;
-    let session = Handshake::<PeerB>::accept(socket, options.config)?.finish(router(&own))?;
+    let session = Handshake::<PeerB>::accept(socket, options.config)?.finish(router(&own, &exercise))?;
     // Nobody else sets it, and no handler runs before somebody serves.
     let _ = own.set(session.clone());
     for _ in 1..options.threads {
@@ -43,6 +44,7 @@ pub(crate) fn serve(options: Options) -> Result<ExitCode, Failure> {
     }
     let end = if options.tokio { serve_in_tokio(&session)? } else { session.serve() };
     println!("{end}");
+    exercise.report(&session)?;
     Ok(match *end {
         SessionEnd::PeerClosed(_) => ExitCode::SUCCESS,
         SessionEnd::PeerGone(_) => ExitCode::from(3),
@@ -57,7 +59,7 @@ fn serve_in_tokio(session: &Session<PeerB>) -> Result<Arc<SessionEnd>, Failure> 
     runtime.block_on(async { Ok(AsyncSession::new(session.clone())?.ended().await) })
 }
 
-fn router(own: &Own) -> Router {
+fn router(own: &Own, exercise: &Arc<Exercise>) -> Router {
     let service = Arc::new(Service::default());
     let with = |handle: fn(&Session<PeerB>, IncomingCall)| {
         let own = Arc::clone(own);
@@ -68,6 +70,7 @@ fn router(own: &Own) -> Router {
         }
     };
     let releasing = Arc::clone(&service);
+    let (exercise, exercising) = (Arc::clone(exercise), Arc::clone(own));
     with_streams(service.router(), own)
         .method(method::SNAPSHOT, with(|session, call| call.reply(&Snapshot::from(session.stats()).encode())))
         .method(method::CALL_HOST, with(call_host))
@@ -91,6 +94,11 @@ fn router(own: &Own) -> Router {
         .method(method::RELEASE_AND_EXIT, move |call: IncomingCall| {
             releasing.release();
             std::process::exit(i32::try_from(word(call.body(), 0)).unwrap_or(1));
+        })
+        .method(method::EXERCISE, move |call: IncomingCall| {
+            if let Some(session) = exercising.get() {
+                exercise.begin(session, call);
+            }
         })
         .method(method::HOST_STATE, with(|session, call| call.reply(&words(&[state_number(session.peer_state())]))))
 }
