@@ -389,9 +389,12 @@ impl Shared {
             // Nobody looks at the socket at present. Nobody begins to, as the lock is kept: the bell that is read here
             // would be missed.
             let ready = self.socket.wait(self.pidfd(), Some(Duration::ZERO));
+            if state.attendant.is_some() && ready.as_ref().is_ok_and(|ready| ready.socket) {
+                // Its bell may be the one that is read: it looks next, and has so much begun with this.
+                state.attend();
+                state.wake_attendant();
+            }
             state = self.read_socket(state, ready, Duration::ZERO);
-            // Its bell may be the one that was read.
-            state.wake_attendant();
         }
         let judged = state.judge(Instant::now());
         self.leave(state);

@@ -203,12 +203,14 @@ impl Shared {
     fn look_at_socket<'a>(&'a self, state: Guard<'a, State>, timeout: Option<Duration>) -> Guard<'a, State> {
         let mut ready = Ok(Readiness::default());
         let begun = Instant::now();
-        let state = self.relock(state, || {
+        let mut state = self.relock(state, || {
             crash_point(Point::Asleep);
             ready = self.socket.wait_or_alarm(self.pidfd(), Some(self.alarm.event()), timeout);
             crash_point(Point::Awake);
             self.alarm.wake_up(matches!(ready, Ok(Readiness { alarm: true, .. })));
         });
+        // Before the bell is read: with that, the peer takes it that what it was rung for is seen to.
+        state.attend();
         // The exit status may take a moment longer than the end of the socket, but not longer than the waiter has.
         let left = timeout.map_or(EXIT_PATIENCE, |timeout| timeout.saturating_sub(begun.elapsed()));
         self.read_socket(state, ready, left.min(EXIT_PATIENCE))

@@ -13,3 +13,4 @@ mod case;
 
 mod hosts;
 mod plugins;
+mod stops;
