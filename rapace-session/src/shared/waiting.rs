@@ -176,8 +176,9 @@ impl Shared {
         state.calibrate();
         let interest = state.interest(purpose.wants_room());
         state.link.arm(interest);
-        state.link.set_pulse(Pulse::Dormant);
         if self.alarm.fall_asleep() && !state.has_news(interest) {
+            // Not before that: nobody has rung for what had come before the sleep was announced, so it would be owed to nobody.
+            state.link.set_pulse(Pulse::Dormant);
             let start = Instant::now();
             let mut timeout = patience.left();
             let mut at_most = |time: Duration| timeout = Some(timeout.map_or(time, |left| left.min(time)));

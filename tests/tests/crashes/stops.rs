@@ -152,3 +152,38 @@ fn a_plugin_that_stops_when_it_has_read_the_bell_is_unresponsive() {
     check_cases(&alone, &cases, &[]);
     check_cases(&alone, &cases, &["tokio=1"]);
 }
+
+/// What has come before the sleep was announced was not rung for.
+#[test]
+fn a_plugin_that_was_called_while_it_fell_asleep_says_nothing_before_it_has_looked() {
+    let alone = alone();
+    let mut command = peer(&["serve", "wait=park"]);
+    command.env("RAPACE_CRASH_AT", "after-reply:3:pass,before-arm:1:stop,pulse-dormant:1:stop");
+    let (socket, child) = spawn(&mut command);
+    let pid = Pid::from_raw(child.id().cast_signed());
+    {
+        let session = offer(socket, child, judging(), rapace_session::NoService).unwrap();
+        let _guard = EndIfPanicking(&session);
+        for _ in 0..3 {
+            session.call(method::ECHO, b"", &CallOptions::new()).unwrap();
+        }
+        eventually("the plugin stops before it falls asleep", || is_stopped(pid));
+        let bells = session.stats().link.bells_sent;
+        thread::scope(|scope| {
+            let _guard = EndIfPanicking(&session);
+            let pending = session.start(method::ECHO, b"just now", &CallOptions::new()).unwrap();
+            assert_eq!(session.stats().link.bells_sent, bells, "it is awake");
+            goes_on(pid);
+            let call = scope.spawn(|| pending.wait());
+            eventually("the plugin stops when it is dormant", || is_stopped(pid));
+            eventually("the call is answered, or its callee judged", || {
+                call.is_finished() || is_unresponsive(&session)
+            });
+            goes_on(pid);
+            assert_eq!(call.join().unwrap().unwrap().body, b"just now"[..]);
+        });
+        session.close(&Status::new(Code::Unavailable, "the test is over"));
+        assert_eq!(session.reap(PATIENCE).unwrap().code(), Some(0));
+    }
+    alone.before.check_nothing_is_left();
+}
