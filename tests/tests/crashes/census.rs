@@ -106,6 +106,13 @@ pub(crate) fn children() -> Vec<Pid> {
     pids.filter(is_child).map(Pid::from_raw).collect()
 }
 
+/// The resident memory of this process, in KiB.
+pub(crate) fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// What there is now.
 pub(crate) fn count() -> Census {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

@@ -10,7 +10,9 @@ mod census;
 mod support;
 
 mod case;
+mod figures;
 
 mod hosts;
 mod plugins;
+mod random;
 mod stops;
