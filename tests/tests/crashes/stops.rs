@@ -153,6 +153,16 @@ fn a_plugin_that_stops_when_it_has_read_the_bell_is_unresponsive() {
     check_cases(&alone, &cases, &["tokio=1"]);
 }
 
+/// Whether it was rung, or has woken for something of its own.
+#[test]
+fn a_plugin_that_stops_when_it_says_that_it_is_awake_is_unresponsive() {
+    let alone = alone();
+    let passages = |point| (10..34).map(move |passage| Case { point, passage, behind: None });
+    let cases: Vec<_> = [Point::Disarmed, Point::PulseActive].into_iter().flat_map(passages).collect();
+    check_cases(&alone, &cases, &[]);
+    check_cases(&alone, &cases, &["tokio=1"]);
+}
+
 /// What has come before the sleep was announced was not rung for.
 #[test]
 fn a_plugin_that_was_called_while_it_fell_asleep_says_nothing_before_it_has_looked() {
