@@ -5,10 +5,13 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use rapace_core::socket::{Readiness, Ring, Socket, SocketError, pidfd_open};
+use rapace_core::layout::{Geometry, GeometryConfig};
+use rapace_core::offer::{Backing, Offer};
+use rapace_core::segment::{Prefault, Segment};
+use rapace_core::socket::{Listener, Readiness, Ring, Socket, SocketError, pidfd_open};
 
 #[test]
 fn a_wait_ends_with_the_process() {
@@ -79,4 +82,21 @@ fn standard_input_that_is_no_socket_stays() {
     }
     let mut child = run_child("standard_input_that_is_no_socket_stays", Stdio::piped());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn another_program_is_given_no_descriptor_of_a_session() {
+    let path = env::temp_dir().join(format!("rapace-{}-given", std::process::id()));
+    let listener = Listener::bind(&path).unwrap();
+    let connected = Socket::connect(&path).unwrap();
+    let accepted = listener.accept(Instant::now() + Duration::from_secs(10)).unwrap();
+    let geometry = Geometry::new(GeometryConfig::default()).unwrap();
+    let (segment, halves) = Segment::create(geometry, 1, Prefault::Lazy).unwrap();
+    let (host, plugin) = Socket::pair().unwrap();
+    host.send_offer(&Offer::new(Backing::Sealed, 1, geometry), Some(&halves)).unwrap();
+    let received = plugin.recv_offer(Instant::now()).unwrap();
+    let listed = Command::new("ls").args(["-l", "/proc/self/fd"]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert!(text.contains("/dev/null") && !text.contains("socket:") && !text.contains("memfd:"), "{text}");
+    drop((listener, connected, accepted, segment, halves, received));
 }

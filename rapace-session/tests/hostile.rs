@@ -239,3 +239,75 @@ fn what_a_handler_throws_is_let_go() {
     // The handler's own, and this one.
     assert_eq!(Arc::strong_count(&count), 2);
 }
+
+#[test]
+fn pings_do_not_pile_up_for_a_peer_that_does_not_listen() {
+    let (session, mut liar) = open(IncomingCall::unimplemented);
+    // The liar takes nothing, so the ring is full of answers before long.
+    for nonce in 0..1000u64 {
+        liar.send(FrameHeader::control(Verb::Ping), &nonce.to_le_bytes());
+        session.serve_for(Duration::ZERO);
+    }
+    assert_eq!((session.end(), session.stats().outbound_bytes), (None, 16 * 8));
+    let mut answers = 0;
+    while liar.take().is_some() {
+        answers += 1;
+        session.serve_for(Duration::ZERO);
+    }
+    assert_eq!((answers, session.stats().outbound_bytes), (64 + 16, 0));
+    liar.send(FrameHeader::control(Verb::Ping), &[0; 8]);
+    session.serve_for(Duration::ZERO);
+    assert!(liar.take().is_some(), "whoever listens again is answered again");
+}
+
+#[test]
+fn a_final_for_another_call_is_a_fault() {
+    let method = FrameHeader { method: METHOD + 1, ..answer(Kind::Reply, 0) };
+    let generation = ChannelGeneration::FIRST.next().next();
+    let channel = header(Kind::Reply, Side::A, 0, generation);
+    for false_final in [method, channel] {
+        let (session, mut liar) = open(IncomingCall::unimplemented);
+        let call = session.try_start(METHOD, &[], &CallOptions::new()).unwrap();
+        liar.send(false_final, b"taken for another's");
+        session.serve_for(Duration::ZERO);
+        assert!(matches!(&*session.end().unwrap(), SessionEnd::Fault(fault) if fault.rule() == "C2"));
+        assert!(call.wait().unwrap_err().session_end().is_some());
+    }
+}
+
+#[test]
+fn a_deadline_beyond_all_bounds_is_as_good_as_none() {
+    let left = Arc::<std::sync::Mutex<Option<Duration>>>::default();
+    let seen = Arc::clone(&left);
+    let (session, mut liar) = open(move |call| *seen.lock().unwrap() = call.time_left());
+    let request = header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST);
+    liar.send(FrameHeader { flags: Flags::DEADLINE, ..request }, &u64::MAX.to_le_bytes());
+    session.serve_for(Duration::ZERO);
+    let (year, day) = (Duration::from_secs(365 * 24 * 3600), Duration::from_secs(24 * 3600));
+    let left = left.lock().unwrap().unwrap();
+    assert!(year - day < left && left <= year, "{left:?}");
+}
+
+#[test]
+fn the_first_end_of_a_session_stays() {
+    let (session, mut liar) = open(IncomingCall::unimplemented);
+    liar.send(answer(Kind::Reply, 0), b"");
+    session.serve_for(Duration::ZERO);
+    session.close(&Status::new(Code::Unavailable, "done"));
+    assert!(matches!(&*session.end().unwrap(), SessionEnd::Fault(fault) if fault.rule() == "C2"));
+}
+
+#[test]
+fn metadata_are_counted_until_their_call_is_over() {
+    let held = Arc::<std::sync::Mutex<Vec<IncomingCall>>>::default();
+    let desk = Arc::clone(&held);
+    let (session, mut liar) = open(move |call| desk.lock().unwrap().push(call));
+    let request = header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST);
+    let metadata = [&[1, 0, b'k', 40, 0][..], &[7; 40]].concat();
+    let body = [&u32::try_from(metadata.len()).unwrap().to_le_bytes()[..], &metadata].concat();
+    liar.send(FrameHeader { flags: Flags::METADATA, ..request }, &body);
+    session.serve_for(Duration::ZERO);
+    assert!(session.stats().inbound_bytes >= body.len() + metadata.len(), "{:?}", session.stats());
+    held.lock().unwrap().clear();
+    assert_eq!(session.stats().inbound_bytes, 0);
+}

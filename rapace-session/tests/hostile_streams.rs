@@ -346,6 +346,26 @@ fn items_that_break_off_fail_their_call_alone() {
     }
 }
 
+#[test]
+fn a_call_that_is_over_takes_nothing_of_a_later_one() {
+    let mut stage = Stage::new(FaultPolicy::End);
+    stage.play(&[empty(ours(Kind::Reply, 0))]);
+    let cx = &mut Context::from_waker(Waker::noop());
+    now(stage.streaming.poll_reply(cx)).unwrap();
+    let caller = stage.session.caller();
+    let later = stage.session.block_on(caller.open(METHOD, &[], BOTH, &CallOptions::new())).unwrap();
+    while stage.liar.take().is_some() {}
+    let channel = ChannelId::new(Side::A, 0, ChannelGeneration::FIRST.next().next());
+    let item = (FrameHeader { channel, ..ours(Kind::Item, 0) }, vec![1; 20]);
+    stage.play(&[item, grant(channel, 1000)]);
+    assert_eq!(next(&stage.streaming), Poll::Ready(None));
+    assert!(now(stage.streaming.poll_send(cx, b"late")).is_err());
+    stage.streaming.finish();
+    assert_eq!(stage.liar.take(), None);
+    assert_eq!(next(&later), Poll::Ready(Some(20)));
+    now(later.poll_send(cx, b"item")).unwrap();
+}
+
 #[derive(Default)]
 struct Woken(AtomicU32);
 

@@ -22,6 +22,11 @@ pub(crate) fn check(spec: &Source, sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
+/// The rules and sections of the specification.
+pub(crate) fn rules(spec: &Source) -> HashSet<&str> {
+    definitions(spec).0
+}
+
 /// The rules and sections of the specification, and what is wrong with them.
 fn definitions(spec: &Source) -> (HashSet<&str>, Vec<Finding>) {
     let mut known = HashSet::new();
@@ -81,7 +86,7 @@ fn rules_of_messages(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// One capital letter and a number of one or two digits.
-fn is_rule(word: &str) -> bool {
+pub(crate) fn is_rule(word: &str) -> bool {
     let Some(number) = word.strip_prefix(|letter: char| letter.is_ascii_uppercase()) else {
         return false;
     };

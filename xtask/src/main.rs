@@ -2,9 +2,11 @@
 //! and whether the rules that the code cites exist.
 //!
 //! `cargo run -p xtask -- check` prints each breach with its place; `cargo test --workspace` runs the same checks.
-//! `cargo run -p xtask -- instructions` counts what a call takes, and fails when that has grown.
+//! `cargo run -p xtask -- instructions` counts what a call takes, and fails when that has grown. `cargo run -p xtask -- claims`
+//! takes each guarantee of SECURITY.md away, and fails when no test notices.
 
 mod citations;
+mod claims;
 mod edges;
 mod finding;
 mod instructions;
@@ -22,16 +24,23 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first() {
         Some((command, [])) if command == "check" => run_checks(),
-        Some((command, arguments)) if command == "instructions" => match instructions::instructions(arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("xtask: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Some((command, arguments)) if command == "instructions" => exit(instructions::instructions(arguments)),
+        Some((command, arguments)) if command == "claims" => exit(claims::claims(arguments)),
         _ => {
-            eprintln!("usage: cargo run -p xtask -- check\n       cargo run -p xtask -- {}", instructions::USAGE);
+            for usage in ["check", claims::USAGE, instructions::USAGE] {
+                eprintln!("usage: cargo run -p xtask -- {usage}");
+            }
             ExitCode::from(2)
+        }
+    }
+}
+
+fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -39,7 +48,7 @@ fn main() -> ExitCode {
 fn run_checks() -> ExitCode {
     match check() {
         Ok(findings) if findings.is_empty() => {
-            println!("xtask: edges, lints, tokens and citations are as they should be");
+            println!("xtask: edges, lints, tokens, citations and claims are as they should be");
             ExitCode::SUCCESS
         }
         Ok(findings) => {
@@ -63,6 +72,7 @@ fn check() -> Result<Vec<Finding>, TreeError> {
     findings.extend(lints::check(&tree.workspace, &tree.packages));
     findings.extend(tree.sources.iter().flat_map(tokens::check));
     findings.extend(citations::check(&tree.spec, &tree.sources));
+    findings.extend(claims::check(&tree));
     Ok(findings)
 }
 

@@ -1,4 +1,4 @@
-//! What the checks look at, read once: the manifests, the specification, and every Rust file.
+//! What the checks look at, read once: the manifests, the specification, the claims, and every Rust file.
 //!
 //! Files are found by walking rather than by asking git, so that a file is checked before it is committed.
 
@@ -8,6 +8,7 @@ use std::{fs, io};
 
 use thiserror::Error;
 
+use crate::claims;
 use crate::manifest::Manifest;
 
 /// The tree, as the checks see it.
@@ -18,6 +19,10 @@ pub(crate) struct Tree {
     pub(crate) packages: Vec<Manifest>,
     /// `SPEC.md`.
     pub(crate) spec: Source,
+    /// The list of claims.
+    pub(crate) claims: Source,
+    /// `SECURITY.md`, which shows it.
+    pub(crate) security: Source,
     /// Every Rust file, fuzz targets included.
     pub(crate) sources: Vec<Source>,
 }
@@ -67,11 +72,12 @@ impl Tree {
             .iter()
             .map(|member| read_manifest(root, &format!("{member}/Cargo.toml")))
             .collect::<Result<_, _>>()?;
-        let spec = Source { path: "SPEC.md".to_owned(), text: read_text(&root.join("SPEC.md"))? };
+        let file = |path: &str| Ok(Source { path: path.to_owned(), text: read_text(&root.join(path))? });
+        let (spec, claims, security) = (file("SPEC.md")?, file(claims::PATH)?, file(claims::TABLE_PATH)?);
         let mut sources = Vec::new();
         walk(root, "", &mut sources)?;
         sources.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(Self { workspace, packages, spec, sources })
+        Ok(Self { workspace, packages, spec, claims, security, sources })
     }
 }
 

@@ -106,6 +106,19 @@ fn a_program_is_given_its_own_environment_alone() {
 }
 
 #[test]
+fn a_program_is_given_its_three_descriptors_alone() {
+    let host = PluginHost::builder(config()).build().unwrap();
+    let neighbour = host.load(spec("neighbour")).unwrap();
+    let error = host.load(script("ls -l /proc/self/fd >&2; exit 1")).unwrap_err();
+    // A pipe may be of whoever started this test.
+    let is_ours = |line: &str| ["socket:", "memfd:", "anon_inode:"].iter().any(|kind| line.contains(kind));
+    let given = error.stderr.lines().filter(|line| is_ours(line)).filter_map(|line| line.split(" -> ").next());
+    let given: Vec<&str> = given.filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(given, ["0"], "{error}");
+    drop(neighbour);
+}
+
+#[test]
 fn a_program_that_is_killed_at_once() {
     let error = fails(script("kill -SEGV $$"));
     assert_eq!(
