@@ -261,7 +261,9 @@ mod tests {
         let g = Geometry::new(GeometryConfig::default()).unwrap();
         assert_eq!((g.half_bytes(), g.returns_offset(), g.return_capacity()), (2 << 20, 8192, 512));
         assert_eq!((g.slots_offset(), g.slot_count()), (12288, 509));
-        assert_eq!(g.config(), GeometryConfig::default());
+        assert_eq!((g.pool_bytes(), g.config()), (509 * 4096, GeometryConfig::default()));
+        let other = GeometryConfig { segment_bytes: 1 << 20, ring_capacity: 16, slot_bytes: 192 };
+        assert_eq!(Geometry::new(other).unwrap().config(), other);
     }
 
     #[test]
@@ -275,6 +277,9 @@ mod tests {
         assert_eq!(check(0, 64, 4096), Err("segment_bytes"));
         assert_eq!(check((4 << 20) + 1, 64, 4096), Err("segment_bytes"));
         assert_eq!(check(4 << 30, 64, 4096), Err("segment_bytes"));
+        // It would have room for 64 slots.
+        assert_eq!(check(24 << 10, 16, 64), Err("segment_bytes"));
+        assert!(check(32 << 10, 16, 64).is_ok());
         assert_eq!(check(64 << 10, 64, 4096), Err("segment_bytes"));
         assert_eq!(check(32 << 10, 4096, 64), Err("segment_bytes"));
     }
@@ -291,6 +296,7 @@ mod tests {
             let config = GeometryConfig { segment_bytes: 64 << 20, slot_bytes, ..GeometryConfig::default() };
             let g = Geometry::new(config).unwrap();
             for (offset, payload_bytes, slots) in [
+                (0, 0, 0),
                 (0, 1, 1),
                 (0, slot_bytes, 1),
                 (0, slot_bytes + 1, 2),

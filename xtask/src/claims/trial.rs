@@ -79,7 +79,7 @@ impl Trials {
 
     fn cargo(&self, test: &Test) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(&self.folder).args(["test", "--quiet", "-p", &test.package, "--target-dir"]);
+        cargo.current_dir(&self.folder).args(["test", "-p", &test.package, "--target-dir"]);
         if test.program == LOOM {
             let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
             cargo.arg(self.target.join(LOOM)).env("RUSTFLAGS", format!("{flags} --cfg loom"));
