@@ -143,6 +143,7 @@ mod tests {
     fn returns_come_back_over_many_laps() {
         let words = memory(4);
         let (mut writer, mut reader) = (ReturnWriter::new(4), ReturnReader::new(4));
+        let mut count = 0;
         for round in 0u32..2000 {
             for slot in 0..round % 5 {
                 writer.give_back(&words, slot, round);
@@ -151,6 +152,8 @@ mod tests {
                 assert!(reader.next().came(PeerWords::new(&words)));
                 let taken = reader.take(PeerWords::new(&words)).unwrap();
                 assert_eq!(taken, Some(AllegedReturn { slot, generation: round }));
+                count += 1;
+                assert_eq!(reader.taken(), count);
             }
             assert!(!reader.next().came(PeerWords::new(&words)));
             assert_eq!(reader.take(PeerWords::new(&words)), Ok(None));

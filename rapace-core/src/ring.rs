@@ -303,4 +303,15 @@ mod tests {
         fill(Ok(true), 2);
         fill(Err(PeerFault::Consumed { found: 1, least: 2, most: 4 }), 1);
     }
+
+    #[test]
+    fn progress_is_news_once() {
+        let memory = Memory::new(4);
+        let mut producer = Producer::new(4);
+        producer.publish(&memory.ring, &[0; BODY_WORDS]);
+        assert_eq!((producer.refresh(memory.progress()), producer.consumed_seen()), (Ok(false), 0));
+        memory.consumed[0].store(1, Ordering::Relaxed);
+        assert_eq!((producer.refresh(memory.progress()), producer.consumed_seen()), (Ok(true), 1));
+        assert_eq!((producer.refresh(memory.progress()), producer.published()), (Ok(false), 1));
+    }
 }

@@ -311,3 +311,28 @@ fn metadata_are_counted_until_their_call_is_over() {
     held.lock().unwrap().clear();
     assert_eq!(session.stats().inbound_bytes, 0);
 }
+
+#[test]
+fn what_stands_behind_a_close_is_not_read() {
+    let (session, mut liar) = open(|_| panic!("the handler runs"));
+    liar.send(FrameHeader::control(Verb::Close), &Status::new(Code::Aborted, "bye").encode());
+    liar.send(header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST), b"one more");
+    let end = session.serve_for(Duration::ZERO).unwrap();
+    assert!(matches!(&*end, SessionEnd::PeerClosed(status) if status.code == Code::Aborted), "{end}");
+    assert_eq!((session.stats().served_in_flight, session.stats().link.frames_received), (0, 3));
+}
+
+#[test]
+fn a_request_that_is_given_up_halfway_is_dropped() {
+    let (session, mut liar) = open(|_| panic!("the handler runs"));
+    let request = header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST);
+    liar.send(FrameHeader { flags: Flags::MORE, ..request }, &[1; 500]);
+    session.serve_for(Duration::ZERO);
+    assert!(session.stats().inbound_bytes >= 500);
+    liar.send(FrameHeader::control(Verb::Cancel), &request.channel.raw().to_le_bytes());
+    session.serve_for(Duration::ZERO);
+    let (flags, _) = liar.take().unwrap();
+    assert_eq!(flags & 7, Kind::Error.raw());
+    assert_eq!((session.stats().inbound_bytes, session.stats().served_in_flight), (0, 0));
+    assert_eq!((session.stats().runs_held, session.end()), (0, None));
+}

@@ -27,8 +27,12 @@ use trial::{Ending, Trials};
 /// How to call it.
 pub(crate) const USAGE: &str = "claims [--list | --table | --only ID...]";
 
-/// How much longer than all tests of its program together a test may take that a change slows down.
-const HANG: Duration = Duration::from_secs(60);
+/// So many times as long as all tests of its program together a test may take that a change slows down,
+const SLOWER: u32 = 3;
+/// and so long at least: beyond that it hangs.
+const HANG: Duration = Duration::from_secs(20);
+/// A test beyond this hangs without a change.
+const TEST_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// Why the claims could not be tried, or what was found.
 #[derive(Debug, Error)]
@@ -195,8 +199,8 @@ fn try_unchanged<'a>(
         return Ok(None);
     }
     let began = Instant::now();
-    trials.run(&tests, 10 * HANG)?;
-    let time_max = began.elapsed() + HANG;
+    trials.run(&tests, TEST_TIME_MAX)?;
+    let time_max = began.elapsed().saturating_mul(SLOWER).clamp(HANG, TEST_TIME_MAX);
     let (good, bad): (Vec<&Test>, Vec<&Test>) = tests.into_iter().partition(|test| trials.has_passed(test));
     if !bad.is_empty() {
         println!("{}", trials.last_output());

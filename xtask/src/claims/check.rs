@@ -120,7 +120,10 @@ mod tests {
     fn with_first(key: &str, value: &str) -> Vec<String> {
         check_changed(|tree| {
             let (before, rest) = tree.claims.text.split_once(&format!("\n{key} = ")).unwrap();
-            let rest = if rest.starts_with("'''") { rest[3..].split_once("'''") } else { rest.split_once('\n') };
+            let rest = match rest.strip_prefix("'''") {
+                Some(long) => long.split_once("'''"),
+                None => rest.split_once('\n'),
+            };
             tree.claims.text = format!("{before}\n{key} = {value}\n{}", rest.unwrap().1);
         })
     }

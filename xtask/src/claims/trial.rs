@@ -83,7 +83,7 @@ impl Trials {
         if test.program == LOOM {
             let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
             cargo.arg(self.target.join(LOOM)).env("RUSTFLAGS", format!("{flags} --cfg loom"));
-            cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").arg("--release");
+            cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_DEBUG", "0").arg("--release");
         } else {
             cargo.arg(&self.target).arg("--all-features");
         }
