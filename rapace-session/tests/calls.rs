@@ -93,6 +93,15 @@ fn an_idle_call_meets_its_deadline() {
 }
 
 #[test]
+fn a_thread_that_serves_comes_back_in_time() {
+    let config = Config { wait: WaitStrategy::Park, ..Config::new("peer", "1") };
+    let (host, plugin) = pair_with(config, IncomingCall::unimplemented, echo);
+    // Nobody calls, so nothing but its own clock wakes it.
+    assert_eq!(plugin.serve_for(Duration::from_millis(20)), None);
+    drop(host);
+}
+
+#[test]
 fn nested_calls_come_back_through_all_depths() {
     let slot: Arc<parking_lot::Mutex<Option<Session<PeerB>>>> = Arc::default();
     let calls = Arc::new(AtomicU32::new(0));

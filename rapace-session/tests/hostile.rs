@@ -12,8 +12,8 @@ use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, GeometryConfig, Side};
 use rapace_registry::{Provider, Registry, Service, Version};
 use rapace_session::{
-    CallError, CallOptions, Code, Config, Fault, Features, Handshake, Hello, IncomingCall, Limits, PeerA, Session,
-    SessionEnd, Status, Timeouts, WaitStrategy,
+    CallError, CallOptions, Code, Config, Fault, Features, Handshake, HandshakeError, Hello, IncomingCall, Limits,
+    PeerA, Session, SessionEnd, Status, Timeouts, WaitStrategy,
 };
 
 const METHOD: u32 = 7;
@@ -68,14 +68,28 @@ fn open_with(
     [ours, theirs]: [Registry; 2],
     handler: impl Fn(IncomingCall) + Send + Sync + 'static,
 ) -> (Session<PeerA>, Liar) {
+    let (handshake, mut liar) = offer(Duration::from_secs(10), ours);
+    liar.send(FrameHeader::control(Verb::Hello), &hello(&theirs));
+    liar.send(FrameHeader::control(Verb::Accept), &[]);
+    let session = handshake.finish(handler).unwrap();
+    while liar.take().is_some() {}
+    (session, liar)
+}
+
+/// A handshake that the liar has still to answer, for which there is so much time.
+fn offer(start: Duration, registry: Registry) -> (Handshake<PeerA>, Liar) {
     let limits = Limits { message_bytes_max: BODY_BYTES_MAX, metadata_bytes_max: 64, ..Limits::default() };
-    let timeouts = Timeouts { call: Duration::ZERO, ..Timeouts::default() };
+    let timeouts = Timeouts { call: Duration::ZERO, start, ..Timeouts::default() };
     let wait = WaitStrategy::Park;
-    let config = Config { geometry: GEOMETRY, limits, timeouts, wait, registry: ours, ..Config::new("host", "1") };
+    let config = Config { geometry: GEOMETRY, limits, timeouts, wait, registry, ..Config::new("host", "1") };
     let (here, there) = Socket::pair().unwrap();
     let handshake = Handshake::<PeerA>::offer(here, None, config).unwrap();
     let (offer, halves) = there.recv_offer(Instant::now()).unwrap();
-    let mut liar = Liar { fake: FakePeer::new(Segment::accept(&offer, halves.unwrap()).unwrap(), there), slot: 0 };
+    let fake = FakePeer::new(Segment::accept(&offer, halves.unwrap()).unwrap(), there);
+    (handshake, Liar { fake, slot: 0 })
+}
+
+fn hello(registry: &Registry) -> Vec<u8> {
     let hello = Hello {
         major: 1,
         minor: 0,
@@ -87,13 +101,9 @@ fn open_with(
         max_depth: 1,
         name: String::new(),
         version: String::new(),
-        registry: theirs.to_bytes(),
+        registry: registry.to_bytes(),
     };
-    liar.send(FrameHeader::control(Verb::Hello), &hello.encode().unwrap());
-    liar.send(FrameHeader::control(Verb::Accept), &[]);
-    let session = handshake.finish(handler).unwrap();
-    while liar.take().is_some() {}
-    (session, liar)
+    hello.encode().unwrap()
 }
 
 fn header(kind: Kind, opener: Side, index: u32, generation: ChannelGeneration) -> FrameHeader {
@@ -290,11 +300,12 @@ fn a_deadline_beyond_all_bounds_is_as_good_as_none() {
 
 #[test]
 fn the_first_end_of_a_session_stays() {
-    let (session, mut liar) = open(IncomingCall::unimplemented);
-    liar.send(answer(Kind::Reply, 0), b"");
-    session.serve_for(Duration::ZERO);
+    let (session, liar) = open(IncomingCall::unimplemented);
     session.close(&Status::new(Code::Unavailable, "done"));
-    assert!(matches!(&*session.end().unwrap(), SessionEnd::Fault(fault) if fault.rule() == "C2"));
+    // The counters look at what it returns.
+    liar.fake.store_return(0, 1 << 24 | 3);
+    assert_eq!(session.stats().faults, 1);
+    assert!(matches!(&*session.end().unwrap(), SessionEnd::Closed));
 }
 
 #[test]
@@ -335,4 +346,111 @@ fn a_request_that_is_given_up_halfway_is_dropped() {
     assert_eq!(flags & 7, Kind::Error.raw());
     assert_eq!((session.stats().inbound_bytes, session.stats().served_in_flight), (0, 0));
     assert_eq!((session.stats().runs_held, session.end()), (0, None));
+}
+
+type Sent = (FrameHeader, Vec<u8>);
+
+/// The frames of the peer that break a rule, of which the last one does.
+fn broken_rules() -> Vec<(&'static str, Vec<Sent>)> {
+    let first = ChannelGeneration::FIRST;
+    let request = header(Kind::Request, Side::B, 0, first);
+    let on = |channel| (FrameHeader { channel, ..request }, vec![]);
+    let piece = |header: FrameHeader| FrameHeader { flags: header.flags.with(Flags::MORE), ..header };
+    let begun = (piece(request), vec![1; 3]);
+    let control = |verb, bytes: &[u8]| (FrameHeader::control(verb), bytes.to_vec());
+    let flagged = |verb, flags, bytes: &[u8]| (FrameHeader { flags, ..FrameHeader::control(verb) }, bytes.to_vec());
+    vec![
+        ("C1", vec![on(ChannelId::new(Side::B, 1024, first))]),
+        ("C1", vec![on(ChannelId::from_raw(ChannelId::new(Side::B, 3, first).raw() & 0x1fff))]),
+        ("C1", vec![begun.clone(), on(ChannelId::new(Side::B, 0, first.next()))]),
+        ("C2", vec![(answer(Kind::Reply, 0), vec![])]),
+        ("C2", vec![(answer(Kind::Error, 0), vec![])]),
+        ("C2", vec![(answer(Kind::Reply, 1024), vec![])]),
+        ("M1", vec![(piece(request), vec![])]),
+        ("M1", vec![begun.clone(), (request, vec![])]),
+        ("M2", vec![begun.clone(), (FrameHeader { method: METHOD + 1, ..request }, vec![1])]),
+        ("M2", vec![begun.clone(), (FrameHeader { depth: 2, ..request }, vec![1])]),
+        ("M2", vec![begun, (FrameHeader { flags: Flags::DEADLINE, ..request }, vec![1])]),
+        ("X1", vec![control(Verb::Ping, &[0; 7])]),
+        ("X1", vec![control(Verb::Ping, &[0; 25])]),
+        ("X1", vec![control(Verb::Pong, &[0; 9])]),
+        ("X1", vec![control(Verb::Cancel, &[0; 8])]),
+        ("X1", vec![control(Verb::Close, &[0; 1025])]),
+        ("X1", vec![flagged(Verb::Ping, Flags::MORE, &[0; 8])]),
+        ("X1", vec![flagged(Verb::Ping, Flags::CREDIT, &[0; 8])]),
+        ("X1", vec![flagged(Verb::Grant, Flags::CREDIT, &[0; 3])]),
+        ("X2", vec![control(Verb::Hello, &hello(&Registry::default()))]),
+        ("X2", vec![control(Verb::Accept, &[])]),
+        ("X2", vec![control(Verb::Refuse, &[])]),
+    ]
+}
+
+#[test]
+fn each_broken_rule_of_calls_ends_the_session_by_its_name() {
+    for (case, (rule, frames)) in broken_rules().into_iter().enumerate() {
+        let (session, mut liar) = open(|_| panic!("the handler runs"));
+        for (index, (header, bytes)) in frames.iter().enumerate() {
+            assert_eq!(session.end(), None, "case {case}, frame {index}");
+            liar.send(*header, bytes);
+            session.serve_for(Duration::ZERO);
+        }
+        let end = session.end();
+        let found = matches!(end.as_deref(), Some(SessionEnd::Fault(fault)) if fault.rule() == rule);
+        assert!(found, "case {case}, {rule}: {end:?}");
+        let stats = session.stats();
+        assert_eq!((stats.inbound_bytes, stats.served_in_flight, stats.runs_held), (0, 0, 0), "case {case}");
+    }
+}
+
+#[test]
+fn a_handshake_out_of_order_is_broken_off() {
+    let hello = || (FrameHeader::control(Verb::Hello), hello(&Registry::default()));
+    let accept = |bytes: &[u8]| (FrameHeader::control(Verb::Accept), bytes.to_vec());
+    let piece = (FrameHeader { flags: Flags::MORE, ..FrameHeader::control(Verb::Hello) }, vec![]);
+    let request = (header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST), vec![]);
+    let cases: Vec<(&str, Vec<Sent>)> = vec![
+        ("X2", vec![accept(b"")]),
+        ("X2", vec![(FrameHeader::control(Verb::Ping), vec![0; 8])]),
+        ("X2", vec![request.clone()]),
+        ("X2", vec![hello(), hello()]),
+        ("X2", vec![hello(), request]),
+        ("X1", vec![hello(), accept(b"gladly")]),
+        ("M1", vec![piece]),
+    ];
+    for (case, (rule, frames)) in cases.into_iter().enumerate() {
+        let (handshake, mut liar) = offer(Duration::from_millis(200), Registry::default());
+        frames.iter().for_each(|(header, bytes)| liar.send(*header, bytes));
+        match handshake.finish(IncomingCall::unimplemented) {
+            Err(HandshakeError::Fault(fault)) => assert_eq!(fault.rule(), rule, "case {case}: {fault}"),
+            other => panic!("case {case}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_call_that_is_nested_too_deep_is_answered_and_not_run() {
+    let (session, mut liar) = open(|call| {
+        assert_eq!(call.depth(), 16, "the handler runs");
+        call.reply(b"");
+    });
+    for (index, depth, expected) in [(0, 16, Kind::Reply), (1, 17, Kind::Error), (2, u8::MAX, Kind::Error)] {
+        let request = header(Kind::Request, Side::B, index, ChannelGeneration::FIRST);
+        liar.send(FrameHeader { depth, ..request }, b"");
+        session.serve_for(Duration::ZERO);
+        let (flags, _) = liar.take().unwrap();
+        assert_eq!(flags & 7, expected.raw(), "depth {depth}");
+    }
+}
+
+#[test]
+fn a_message_that_grows_too_large_is_let_go() {
+    let (session, mut liar) = open(|_| panic!("the handler runs"));
+    let request = header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST);
+    for (flags, kept) in [(Flags::MORE, 600..700), (Flags::MORE, 0..1), (Flags::MORE, 0..1), (Flags::NONE, 0..1)] {
+        liar.send(FrameHeader { flags, ..request }, &[1; 600]);
+        session.serve_for(Duration::ZERO);
+        assert!(kept.contains(&session.stats().inbound_bytes), "{}", session.stats().inbound_bytes);
+    }
+    let status = Status::decode(&liar.take_payload().unwrap());
+    assert_eq!((status.code, session.end()), (Code::ResourceExhausted, None));
 }

@@ -171,7 +171,7 @@ fn each_broken_rule_of_streams_ends_the_session_by_its_name() {
     let (item, large) = (vec![1; 24], vec![1; 200]);
     let ping = (with(FrameHeader::control(Verb::Ping), Flags::CREDIT), vec![0; 8]);
     let bare_grant = (FrameHeader::control(Verb::Grant), streaming.raw().to_le_bytes().to_vec());
-    let goes_on = |header, bytes: &[u8]| (with(header, Flags::MORE), bytes.to_vec());
+    let goes_on = |header: FrameHeader, bytes: &[u8]| (with(header, header.flags.with(Flags::MORE)), bytes.to_vec());
     let cases: Vec<(&str, Vec<Sent>)> = vec![
         // Of the callee.
         ("C13", vec![(ours(Item, 1), item.clone())]),
