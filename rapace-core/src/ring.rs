@@ -236,7 +236,9 @@ mod tests {
             }
             while let Some(body) = consumer.take(memory.ring()).unwrap() {
                 assert_eq!(body, [consumer.taken(); BODY_WORDS]);
+                assert_eq!(consumer.has_next(memory.ring()), consumer.taken() < sent);
             }
+            assert!(!consumer.has_next(memory.ring()));
             consumer.announce(&memory.consumed[0]);
         }
         assert_eq!(consumer.taken(), producer.published());
@@ -262,6 +264,8 @@ mod tests {
         assert!(producer.has_room(0, memory.progress()).unwrap());
         assert!(producer.has_room(1, memory.progress()).unwrap());
         assert!(!producer.has_room(2, memory.progress()).unwrap());
+        consumer.take(memory.ring()).unwrap().unwrap();
+        assert!(!consumer.announcement_due(), "one since the last");
     }
 
     #[test]
