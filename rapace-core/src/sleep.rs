@@ -132,13 +132,23 @@ mod tests {
         assert!(!bell.due(PeerWords::new(&word), FRAMES));
         for sleeps in 1..5 {
             sleeper.arm(&word[0], Interest::Frames);
-            assert!(bell.due(PeerWords::new(&word), FRAMES));
+            assert!(sleeper.is_armed() && bell.due(PeerWords::new(&word), FRAMES));
             assert!(!bell.due(PeerWords::new(&word), FRAMES));
             sleeper.disarm(&word[0]);
-            assert!(!bell.due(PeerWords::new(&word), FRAMES));
+            assert!(!sleeper.is_armed() && !bell.due(PeerWords::new(&word), FRAMES));
             assert_eq!(sleeper.sleeps(), sleeps);
         }
         assert_eq!(bell.saved(), 9);
+    }
+
+    #[test]
+    fn any_epoch_is_rung_once() {
+        let mut bell = Bell::default();
+        for epoch in [0, 1, 7, 6, u64::MAX >> EPOCH_SHIFT] {
+            let word = [AtomicU64::new(epoch << EPOCH_SHIFT | ASLEEP)];
+            let rung = [(); 2].map(|()| bell.due(PeerWords::new(&word), FRAMES));
+            assert_eq!(rung, [true, false], "epoch {epoch}");
+        }
     }
 
     #[test]
