@@ -429,8 +429,10 @@ fn a_handshake_out_of_order_is_broken_off() {
 
 #[test]
 fn a_call_that_is_nested_too_deep_is_answered_and_not_run() {
-    let (session, mut liar) = open(|call| {
-        assert_eq!(call.depth(), 16, "the handler runs");
+    let seen = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+    let ran = Arc::clone(&seen);
+    let (session, mut liar) = open(move |call| {
+        ran.lock().unwrap().push(call.depth());
         call.reply(b"");
     });
     for (index, depth, expected) in [(0, 16, Kind::Reply), (1, 17, Kind::Error), (2, u8::MAX, Kind::Error)] {
@@ -440,6 +442,7 @@ fn a_call_that_is_nested_too_deep_is_answered_and_not_run() {
         let (flags, _) = liar.take().unwrap();
         assert_eq!(flags & 7, expected.raw(), "depth {depth}");
     }
+    assert_eq!((&seen.lock().unwrap()[..], session.end()), (&[16][..], None));
 }
 
 #[test]
