@@ -161,6 +161,8 @@ mod tests {
         }
         assert!(matches!(metadata.insert("k", vec![0; 65536]), Err(MetadataError::Value { found: 65536, .. })));
         assert!(metadata.is_empty());
+        metadata.insert("x".repeat(64), vec![0; 65535]).unwrap();
+        assert_eq!(Metadata::decode(metadata.encoded()), Ok(metadata));
     }
 
     #[test]
