@@ -212,6 +212,10 @@ mod tests {
         assert_eq!(pool.allocate(1, Class::Request), None);
         assert_eq!(pool.allocate(2, Class::Reply).unwrap().slot, 0);
         assert_eq!((pool.allocate(1, Class::Control), pool.free()), (None, 0));
+        assert_eq!(
+            (SlotPool::new(16).allocate(0, Class::Reply), SlotPool::new(16).allocate(17, Class::Reply)),
+            (None, None)
+        );
     }
 
     #[test]
