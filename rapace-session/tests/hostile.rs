@@ -213,6 +213,21 @@ fn a_long_reason_travels_in_one_frame() {
 }
 
 #[test]
+fn a_call_behind_a_go_away_is_answered_and_not_run() {
+    let count = Arc::new(());
+    let ran = Arc::clone(&count);
+    let (session, mut liar) = open(move |call| std::mem::forget((call, Arc::clone(&ran))));
+    session.go_away(&Status::new(Code::Aborted, "soon"));
+    while liar.take().is_some() {}
+    liar.send(header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST), b"late");
+    session.serve_for(Duration::ZERO);
+    let (flags, _) = liar.take().unwrap();
+    assert_eq!((flags & 7, session.stats().served_in_flight), (Kind::Error.raw(), 0));
+    // The handler's own, and this one.
+    assert_eq!((Arc::strong_count(&count), session.end()), (2, None));
+}
+
+#[test]
 fn a_false_return_that_the_counters_meet_ends_the_session() {
     let (session, liar) = open(IncomingCall::unimplemented);
     liar.fake.store_return(0, 1 << 24 | 3);
