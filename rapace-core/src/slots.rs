@@ -222,6 +222,7 @@ mod tests {
     fn items_leave_twice_the_reserve_alone() {
         let mut pool = SlotPool::new(16);
         assert_eq!(pool.run_slots_max(Class::Item), 12);
+        assert_eq!(SlotPool::new(64).run_slots_max(Class::Item), 48);
         assert_eq!(pool.allocate(12, Class::Item).unwrap().slot, 4);
         assert_eq!(pool.allocate(1, Class::Item), None);
         assert_eq!(pool.allocate(2, Class::Request).unwrap().slot, 2);
