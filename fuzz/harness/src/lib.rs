@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod fields;
+mod greeted;
 mod lie;
 mod oracle;
 mod peer;
@@ -15,12 +16,18 @@ mod shape;
 mod descriptor;
 mod frames;
 mod hello;
+mod json;
+mod output;
+mod prefix;
 mod registry;
 mod session;
 
 pub use descriptor::descriptor;
 pub use frames::frames;
 pub use hello::hello;
+pub use json::json;
+pub use output::output;
+pub use prefix::prefix;
 pub use registry::registry;
 pub use session::session;
 
@@ -30,8 +37,16 @@ use rapace_core::{Geometry, GeometryConfig};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] =
-    [("descriptor", descriptor), ("frames", frames), ("hello", hello), ("registry", registry), ("session", session)];
+pub const TARGETS: [Target; 8] = [
+    ("descriptor", descriptor),
+    ("frames", frames),
+    ("hello", hello),
+    ("json", json),
+    ("output", output),
+    ("prefix", prefix),
+    ("registry", registry),
+    ("session", session),
+];
 
 /// One of a few small geometries.
 fn geometry(choice: u8) -> Geometry {
