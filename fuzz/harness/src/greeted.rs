@@ -1,4 +1,4 @@
-//! A host's session with a peer that has greeted it as it should.
+//! A host's session, and its peer: before anything was said, or once they have greeted each other.
 
 use std::time::Instant;
 
@@ -14,25 +14,26 @@ use crate::peer::Peer;
 const HELLO: u32 = 1;
 const ACCEPT: u32 = 2;
 
-/// What such a peer takes.
-pub(crate) const PEER_MESSAGE_BYTES: usize = 64 << 10;
-pub(crate) const PEER_CALLS: u32 = 8;
-
-/// A session, and its peer, which knows streams.
-pub(crate) fn greeted(config: Config, handler: impl Handler) -> (Session<PeerA>, Peer) {
+/// A host that has made its offer, and the plugin that has taken it.
+pub(crate) fn offered(config: Config) -> (Handshake<PeerA>, Peer) {
     let (here, there) = Socket::pair().expect("the process may open a few descriptors");
     let handshake = Handshake::<PeerA>::offer(here, None, config).expect("the configuration is sound");
     let (offer, halves) = there.recv_offer(Instant::now()).expect("an offer has been sent");
     let segment = Segment::accept(&offer, halves.expect("the halves come along")).expect("the halves are sound");
-    let mut peer = Peer::new(FakePeer::new(segment, there), Side::B);
+    (handshake, Peer::new(FakePeer::new(segment, there), Side::B))
+}
+
+/// A session, and a peer that has greeted it as it should.
+pub(crate) fn greeted(config: Config, handler: impl Handler) -> (Session<PeerA>, Peer) {
+    let (handshake, mut peer) = offered(config);
     let hello = Hello {
         major: 1,
         minor: 0,
         role: 1,
         features: Features::STREAMS,
-        max_message_bytes: PEER_MESSAGE_BYTES as u64,
+        max_message_bytes: 64 << 10,
         max_metadata_bytes: 256,
-        max_calls: PEER_CALLS,
+        max_calls: 8,
         max_depth: 4,
         name: "peer".to_owned(),
         version: "1".to_owned(),

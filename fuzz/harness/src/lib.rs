@@ -29,7 +29,7 @@ pub use json::json;
 pub use output::output;
 pub use prefix::prefix;
 pub use registry::registry;
-pub use session::session;
+pub use session::{memory, session};
 
 use rapace_core::{Geometry, GeometryConfig};
 
@@ -37,11 +37,12 @@ use rapace_core::{Geometry, GeometryConfig};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("descriptor", descriptor),
     ("frames", frames),
     ("hello", hello),
     ("json", json),
+    ("memory", memory),
     ("output", output),
     ("prefix", prefix),
     ("registry", registry),

@@ -10,7 +10,7 @@ use crate::peer::Peer;
 use crate::shape::Shape;
 
 /// Something that breaks a rule, or may.
-#[derive(Arbitrary, Debug)]
+#[derive(Arbitrary, Clone, Debug)]
 pub(crate) enum Lie {
     /// A descriptor of any words, and what is in its first slot.
     Frame(Shape, [u8; 16]),

@@ -2,28 +2,32 @@
 
 mod desk;
 mod items;
+mod memory;
 mod ours;
+mod script;
 mod theirs;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use rapace_core::Side;
 use rapace_core::fake::FakePeer;
 use rapace_core::offer::{Backing, Offer};
 use rapace_core::segment::{Prefault, Segment};
 use rapace_core::socket::Socket;
+use rapace_core::{Geometry, GeometryConfig, Side};
 use rapace_session::{
     Config, FaultPolicy, Handshake, IncomingCall, LIFECYCLE_METHODS, Limits, PeerA, PeerB, Role, Session, SessionEnd,
     Timeouts, WaitStrategy,
 };
 
 use self::desk::Desk;
+pub use self::memory::memory;
 use self::ours::{Lifecycle, OurOp, Ours};
-use self::theirs::{Greeting, Guess, TheirOp, Theirs};
-use crate::lie::Lie;
+use self::script::{Op, StreamOp};
+use self::theirs::{Greeting, Theirs};
+use crate::greeted::offered;
 use crate::peer::Peer;
 
 /// What the session takes.
@@ -37,7 +41,7 @@ const OUTBOUND_BYTES_MAX: usize = 1 << 16;
 const WINDOW: u32 = 300;
 
 /// What its peer takes.
-const THEIR_MESSAGE_BYTES: usize = 16 << 10;
+const THEIR_MESSAGE_BYTES: usize = 48 << 10;
 const THEIR_CALLS: u32 = 4;
 const THEIR_DEPTH: u8 = 3;
 
@@ -57,78 +61,6 @@ struct Setup {
     greeting: Greeting,
 }
 
-#[derive(Debug)]
-enum Op {
-    Ours(OurOp),
-    Theirs(TheirOp),
-    Stream(StreamOp),
-    Guess(Guess),
-    Lie(Lie),
-}
-
-impl<'a> Arbitrary<'a> for Op {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        let choice = u.arbitrary::<u8>()?;
-        Ok(match choice % 32 {
-            _ if choice >= 128 => Self::Stream(u.arbitrary()?),
-            0..=13 => Self::Ours(u.arbitrary()?),
-            14..=28 => Self::Theirs(u.arbitrary()?),
-            29 => Self::Guess(u.arbitrary()?),
-            _ => Self::Lie(u.arbitrary()?),
-        })
-    }
-}
-
-/// What calls with streams do beside the rest: ours, those that a handler of ours holds, and the peer's end of both.
-#[derive(Arbitrary, Debug)]
-enum StreamOp {
-    Open {
-        streams: u8,
-        size: Size,
-        deadline: bool,
-    },
-    Send(u8, Size),
-    Take(u8),
-    Finish(u8),
-    Drop(u8),
-    Reply(u8),
-    HandlerSends(u8, Size),
-    HandlerTakes(u8),
-    Ask {
-        action: u8,
-        streams: u8,
-        size: Size,
-        credit: u16,
-        pieces: u8,
-    },
-    PeerSends {
-        which: u8,
-        size: Size,
-        pieces: u8,
-    },
-    PeerEnds(u8),
-    PeerGrants(u8, u16),
-    /// The peer breaks a rule of streams, and nothing else.
-    Break {
-        way: u8,
-        which: u8,
-    },
-}
-
-/// The size of a body, from where bounds are.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-struct Size(u8);
-
-impl Size {
-    const SMALL: Self = Self(1);
-
-    fn bytes(self) -> usize {
-        const SIZES: [usize; 16] =
-            [0, 1, 8, 24, 25, 64, 100, 511, 512, 513, 4000, 4096, 4097, 9000, 16_000, THEIR_MESSAGE_BYTES + 1];
-        SIZES[usize::from(self.0) % SIZES.len()]
-    }
-}
-
 /// Runs a session against a peer, operation by operation, and ends it.
 ///
 /// Whatever the peer does, nothing panics or waits, what the session keeps stays within its limits, what it publishes keeps
@@ -142,9 +74,27 @@ pub fn session(data: &[u8]) {
 
 fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let setup = u.arbitrary::<Setup>()?;
-    let (here, there) = Socket::pair().expect("the process may open a few descriptors");
-    let geometry = crate::geometry(setup.geometry);
-    let config = Config {
+    let geometry = geometry(setup.geometry);
+    let config = config(setup.tolerated, geometry);
+    if setup.is_host {
+        let (handshake, peer) = offered(config);
+        let lifecycle: Lifecycle<PeerA> =
+            |session, body, options| Some(session.call_lifecycle(LIFECYCLE_METHODS[0], body, options));
+        play(handshake, peer, setup, lifecycle, u);
+    } else {
+        let (here, there) = Socket::pair().expect("the process may open a few descriptors");
+        let nonce = NonZeroU64::MIN.get();
+        let (segment, halves) = Segment::create(geometry, nonce, Prefault::Lazy).expect("the system gives memory");
+        let offer = Offer::new(Backing::Sealed, nonce, geometry);
+        there.send_offer(&offer, Some(&halves)).expect("the socket is open");
+        let handshake = Handshake::<PeerB>::accept(here, config).expect("the offer is sound");
+        play(handshake, Peer::new(FakePeer::new(segment, there), Side::A), setup, |_, _, _| None, u);
+    }
+    Ok(())
+}
+
+fn config(tolerated: u8, geometry: Geometry) -> Config {
+    Config {
         geometry: geometry.config(),
         limits: Limits {
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -157,28 +107,21 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         },
         timeouts: Timeouts { start: Duration::ZERO, liveness: Duration::from_micros(1), call: Duration::ZERO },
         wait: WaitStrategy::Park,
-        faults: match setup.tolerated % 8 {
+        faults: match tolerated % 8 {
             0 => FaultPolicy::End,
             count => FaultPolicy::Tolerate(count.into()),
         },
         ..Config::new("fuzz", "1")
-    };
-    if setup.is_host {
-        let handshake = Handshake::<PeerA>::offer(here, None, config).expect("the configuration is sound");
-        let (offer, halves) = there.recv_offer(Instant::now()).expect("an offer has been sent");
-        let segment = Segment::accept(&offer, halves.expect("the halves come along")).expect("the halves are sound");
-        let lifecycle: Lifecycle<PeerA> =
-            |session, body, options| Some(session.call_lifecycle(LIFECYCLE_METHODS[0], body, options));
-        play(handshake, Peer::new(FakePeer::new(segment, there), Side::B), setup, lifecycle, u);
-    } else {
-        let nonce = NonZeroU64::MIN.get();
-        let (segment, halves) = Segment::create(geometry, nonce, Prefault::Lazy).expect("the system gives memory");
-        let offer = Offer::new(Backing::Sealed, nonce, geometry);
-        there.send_offer(&offer, Some(&halves)).expect("the socket is open");
-        let handshake = Handshake::<PeerB>::accept(here, config).expect("the offer is sound");
-        play(handshake, Peer::new(FakePeer::new(segment, there), Side::A), setup, |_, _, _| None, u);
     }
-    Ok(())
+}
+
+/// A small geometry, or one with room for several large bodies.
+fn geometry(choice: u8) -> Geometry {
+    if choice < 248 {
+        return crate::geometry(choice);
+    }
+    let config = GeometryConfig { segment_bytes: 512 << 10, ring_capacity: 32, slot_bytes: 1024 };
+    Geometry::new(config).expect("the geometry is within its bounds")
 }
 
 fn play<R: Role>(handshake: Handshake<R>, peer: Peer, setup: Setup, lifecycle: Lifecycle<R>, u: &mut Unstructured<'_>) {
@@ -200,13 +143,19 @@ fn play<R: Role>(handshake: Handshake<R>, peer: Peer, setup: Setup, lifecycle: L
     while !u.is_empty() {
         match u.arbitrary() {
             Ok(Op::Ours(op)) => ours.play(op),
+            Ok(Op::Placed(op)) => ours.place(op),
             Ok(Op::Theirs(op)) => theirs.play(op),
             Ok(Op::Stream(StreamOp::Break { way, which })) => {
                 if setup.may_lie {
                     break_rule(&mut ours, &mut theirs, way, which);
                 }
             }
-            Ok(Op::Stream(op)) => stream(&mut ours, &mut theirs, op),
+            Ok(Op::Stream(op)) => {
+                if !theirs.closed {
+                    theirs.stream(op);
+                }
+                ours.stream(op);
+            }
             Ok(Op::Guess(guess)) if setup.may_lie => theirs.guess(guess),
             Ok(Op::Lie(lie)) if setup.may_lie => lie.tell(&mut theirs.peer),
             Ok(Op::Guess(_) | Op::Lie(_)) => {}
@@ -219,28 +168,8 @@ fn play<R: Role>(handshake: Handshake<R>, peer: Peer, setup: Setup, lifecycle: L
     if !theirs.peer.lied && !theirs.closed && !ours.closed {
         settle(&mut ours, &mut theirs);
     }
-    end(ours, theirs, setup.hangs_up);
-}
-
-fn stream<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs, op: StreamOp) {
-    match op {
-        StreamOp::Open { streams, size, deadline } => ours.open_stream(streams, size, deadline),
-        StreamOp::Send(which, size) => ours.send_item(which, size),
-        StreamOp::Take(which) => ours.take_item(which),
-        StreamOp::Finish(which) => ours.finish_items(which),
-        StreamOp::Drop(which) => ours.drop_stream(which),
-        StreamOp::Reply(which) => ours.take_reply(which),
-        StreamOp::HandlerSends(which, size) => ours.desk.send_item(which, size),
-        StreamOp::HandlerTakes(which) => ours.desk.take_item(which),
-        _ if theirs.closed => {}
-        StreamOp::Ask { action, streams, size, credit, pieces } => {
-            theirs.ask_with_streams(action, streams, size, credit, pieces);
-        }
-        StreamOp::PeerSends { which, size, pieces } => theirs.send_item(which, size, pieces),
-        StreamOp::PeerEnds(which) => theirs.end_items(which),
-        StreamOp::PeerGrants(which, credit) => theirs.grant(which, credit),
-        StreamOp::Break { .. } => {}
-    }
+    close(ours, &mut theirs, setup.hangs_up);
+    while theirs.take() {}
 }
 
 /// The peer breaks one rule of streams, which the session is to name.
@@ -274,12 +203,14 @@ fn break_rule<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs, way: u8, which: 
 
 /// Both ends finish what they have begun.
 fn settle<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs) {
+    ours.discard_drafts();
     for _ in 0..ROUNDS {
         while theirs.send_next() {}
         assert_eq!(ours.session.serve_for(Duration::ZERO), None, "an honest peer ends the session");
         ours.desk.answer_all();
         // Before the peer looks: what waited for room may go out here.
         ours.drain_streams();
+        ours.poll_all();
         while theirs.take() {}
         while theirs.peer.give_back(0) {}
         theirs.answer(0, false, false, 1);
@@ -297,7 +228,7 @@ fn settle<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs) {
 }
 
 /// The session ends, and with it everything.
-fn end<R: Role>(mut ours: Ours<R>, mut theirs: Theirs, hangs_up: bool) {
+fn close<R: Role>(mut ours: Ours<R>, theirs: &mut Theirs, hangs_up: bool) {
     if hangs_up {
         theirs.peer.fake.socket.shutdown();
         ours.session.peer_state();
@@ -308,8 +239,8 @@ fn end<R: Role>(mut ours: Ours<R>, mut theirs: Theirs, hangs_up: bool) {
     ours.check(theirs.peer.geometry.slot_count());
     ours.take_all();
     ours.desk.answer_all();
+    ours.discard_drafts();
     ours.assert_idle();
-    while theirs.take() {}
     let Ours { session, .. } = ours;
     assert!(session.try_start(1, &[], &Default::default()).is_err());
     drop::<Session<R>>(session);

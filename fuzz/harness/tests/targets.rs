@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rapace_fuzz_harness::{TARGETS, descriptor, frames, hello, json, output, prefix, registry, session};
+use rapace_fuzz_harness::{TARGETS, descriptor, frames, hello, json, memory, output, prefix, registry, session};
 
 /// The seeds of a target, which are inputs that once failed too.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -83,6 +83,7 @@ properties! {
     greetings_are_taken_or_refused: hello, 5000;
     values_of_any_schema_come_back: json, 3000;
     output_is_told_line_by_line: output, 1000;
+    a_host_stands_memory_that_changes: memory, 1000;
     prefixes_are_read_or_refused: prefix, 1000;
     registries_have_one_form_and_mirror_each_other: registry, 5000;
     a_session_stands_any_peer: session, 1000;

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, Waker};
 use rapace_session::{Code, IncomingCall, Items, Status};
 
 use super::items::{counts, is_item, item};
-use super::ours::{at_once, small_metadata};
-use super::{DEPTH_MAX, ECHO, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, Size};
+use super::ours::{at_once, small_metadata, write};
+use super::script::Size;
+use super::{DEPTH_MAX, ECHO, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX};
 
 /// The handler's state.
 #[derive(Debug, Default)]
@@ -115,6 +116,24 @@ impl Desk {
             // A panic outside a handler is the user's own.
             act(call, if action % 10 == 3 { 4 } else { u32::from(action % 10) });
         }
+    }
+
+    /// Answers one of the calls that are held with a body that is written where it is sent from: at once, or in pieces.
+    pub(super) fn answer_in_place(&self, which: u8, size: Size, pieces: u8) {
+        let mut held = self.held();
+        let count = held.len();
+        let held_call = (count > 0).then(|| held.swap_remove(usize::from(which) % count));
+        drop(held);
+        let Some(Held { call, sent, taken, ended, .. }) = held_call else { return };
+        let has_streams = call.streams().any();
+        let body = if has_streams { counts(sent, ended.then_some(taken)) } else { crate::pattern(size.bytes()) };
+        if pieces.is_multiple_of(5) {
+            return call.reply_in_place(body.len(), |place| place.copy_from_slice(&body));
+        }
+        let mut writer = call.draft();
+        write(&body, pieces, |piece| writer.extend(piece));
+        let draft = writer.finish();
+        call.reply_draft(draft);
     }
 
     /// Answers all that are held.

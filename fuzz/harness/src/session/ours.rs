@@ -1,7 +1,9 @@
 //! The user of a session: its calls.
 
+mod placed;
 mod streams;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +11,12 @@ use arbitrary::Arbitrary;
 use rapace_core::Side;
 use rapace_session::{Body, CallError, CallOptions, Code, Metadata, PendingCall, Reply, Role, Session, Status};
 
+use self::placed::Placed;
+pub(super) use self::placed::{PlacedOp, write};
 use self::streams::Stream;
 use super::desk::Desk;
-use super::{CALLS_MAX, INBOUND_BYTES_MAX, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, OUTBOUND_BYTES_MAX, Size, WINDOW};
+use super::script::Size;
+use super::{CALLS_MAX, INBOUND_BYTES_MAX, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, OUTBOUND_BYTES_MAX, WINDOW};
 
 #[derive(Arbitrary, Debug)]
 pub(super) enum OurOp {
@@ -54,12 +59,24 @@ pub(super) struct Ours<R: Role> {
     /// Calls without an outcome, and their bodies.
     calls: Vec<(PendingCall, Vec<u8>)>,
     streams: Vec<Stream>,
+    placed: Placed,
+    /// Bodies of replies that a host was given, and copies of them.
+    kept: RefCell<Vec<(Body, Vec<u8>)>>,
     pub(super) closed: bool,
 }
 
 impl<R: Role> Ours<R> {
     pub(super) fn new(session: Session<R>, desk: Arc<Desk>, lifecycle: Lifecycle<R>) -> Self {
-        Self { session, desk, lifecycle, calls: Vec::new(), streams: Vec::new(), closed: false }
+        Self {
+            session,
+            desk,
+            lifecycle,
+            calls: Vec::new(),
+            streams: Vec::new(),
+            placed: Placed::default(),
+            kept: RefCell::default(),
+            closed: false,
+        }
     }
 
     pub(super) fn play(&mut self, op: OurOp) {
@@ -93,10 +110,9 @@ impl<R: Role> Ours<R> {
                 let Some((call, body)) = self.pick(which) else { return };
                 match call.try_wait() {
                     Ok(outcome) => self.judge(outcome, &body),
-                    Err(call) => {
-                        assert!(self.session.end().is_none(), "a call outlives its session");
-                        self.calls.push((call, body));
-                    }
+                    Err(call) if self.session.end().is_none() => self.calls.push((call, body)),
+                    // Another thread may have seen the end meanwhile.
+                    Err(call) => self.judge(call.try_wait().expect("a call outlives its session"), &body),
                 }
             }
             OurOp::Wait(which) => {
@@ -124,11 +140,16 @@ impl<R: Role> Ours<R> {
         (count > 0).then(|| self.calls.swap_remove(usize::from(which) % count))
     }
 
-    fn judge(&self, outcome: Result<Reply, CallError>, body: &[u8]) {
+    pub(super) fn judge(&self, outcome: Result<Reply, CallError>, body: &[u8]) {
         match outcome {
             Ok(reply) => {
                 assert!(reply.body.len() <= MESSAGE_BYTES_MAX, "M3: a reply of {} bytes", reply.body.len());
                 assert!(self.desk.lied() || *reply.body == *body, "another reply");
+                let copy = reply.body.to_vec();
+                // A plugin may be looking at its host's memory.
+                if R::SIDE == Side::A {
+                    self.kept.borrow_mut().push((reply.body, copy));
+                }
             }
             Err(CallError::SessionEnded { .. }) => assert!(self.session.end().is_some()),
             Err(error) => assert!(!error.to_string().is_empty()),
@@ -174,8 +195,12 @@ impl<R: Role> Ours<R> {
             .saturating_sub(256);
             self.judge(outcome, &body);
         }
+        self.poll_all();
+        self.assert_no_futures();
         self.drain_streams();
         assert!(self.streams.is_empty(), "a call with streams has no outcome");
+        let same = self.kept.borrow().iter().all(|(body, copy)| **body == **copy);
+        assert!(same, "the body of a reply has changed since it was taken");
         assert!(
             self.session.end().is_none() || bytes <= kept,
             "outcomes of {bytes} bytes, of which {kept} were counted"

@@ -12,7 +12,8 @@ use rapace_session::{Code, Features, Hello, Status};
 use self::inbox::stripped;
 use self::streams::Lanes;
 use super::items::counts;
-use super::{CALLS_MAX, DEPTH_MAX, Size, THEIR_CALLS, THEIR_DEPTH, THEIR_MESSAGE_BYTES};
+use super::script::Size;
+use super::{CALLS_MAX, DEPTH_MAX, THEIR_CALLS, THEIR_DEPTH, THEIR_MESSAGE_BYTES};
 use crate::fields::{CONTROL, DEADLINE, ERROR, Fields, METADATA, MORE, REPLY, REQUEST, parity};
 use crate::lie::Lie;
 use crate::peer::Peer;
@@ -32,7 +33,7 @@ const CANCEL: u32 = 7;
 const GO_AWAY: u32 = 8;
 const CLOSE: u32 = 9;
 
-#[derive(Arbitrary, Debug)]
+#[derive(Arbitrary, Clone, Debug)]
 pub(super) enum TheirOp {
     Ask { action: u8, size: Size, pieces: u8, deadline: Option<u64>, metadata: bool, depth: u8 },
     AskLifecycle { shutdown: bool },
@@ -62,6 +63,13 @@ pub(super) struct Greeting {
     mangled: Option<(u16, u8)>,
     before: Option<Lie>,
     between: Option<Lie>,
+}
+
+impl Greeting {
+    /// As it should be.
+    pub(super) fn plain() -> Self {
+        Self { pieces: 1, mangled: None, before: None, between: None }
+    }
 }
 
 /// The peer of a session.
@@ -294,6 +302,13 @@ impl Theirs {
 
     fn has_streams(&self) -> bool {
         self.streams
+    }
+
+    /// A call of its own is over, as far as it is heard.
+    pub(super) fn forget(&mut self, channel: u32) {
+        let asked = self.asked.iter_mut().find(|asked| asked.as_ref().is_some_and(|asked| asked.channel == channel));
+        asked.into_iter().for_each(|asked| *asked = None);
+        self.withdraw_items(channel);
     }
 
     /// Whether something waits to be sent, or has come in part.

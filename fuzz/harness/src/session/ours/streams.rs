@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use rapace_session::{CallError, CallOptions, Role, StreamingCall, Streams};
 
 use super::{Ours, at_once};
-use crate::session::Size;
 use crate::session::items::{is_item, item, read_counts};
+use crate::session::script::{Size, StreamOp};
 
 /// A call with streams, without an outcome.
 pub(super) struct Stream {
@@ -20,7 +20,22 @@ pub(super) struct Stream {
 }
 
 impl<R: Role> Ours<R> {
-    pub(in crate::session) fn open_stream(&mut self, streams: u8, size: Size, deadline: bool) {
+    /// What this side does of it.
+    pub(in crate::session) fn stream(&mut self, op: StreamOp) {
+        match op {
+            StreamOp::Open { streams, size, deadline } => self.open_stream(streams, size, deadline),
+            StreamOp::Send(which, size) => self.send_item(which, size),
+            StreamOp::Take(which) => self.take_item(which),
+            StreamOp::Finish(which) => self.finish_items(which),
+            StreamOp::Drop(which) => self.drop_stream(which),
+            StreamOp::Reply(which) => self.take_reply(which),
+            StreamOp::HandlerSends(which, size) => self.desk.send_item(which, size),
+            StreamOp::HandlerTakes(which) => self.desk.take_item(which),
+            _ => {}
+        }
+    }
+
+    fn open_stream(&mut self, streams: u8, size: Size, deadline: bool) {
         let streams = Streams { sends: streams & 1 != 0, receives: streams & 2 != 0 };
         let options = if deadline { at_once() } else { CallOptions::new() };
         let (caller, body) = (self.session.caller(), crate::pattern(size.bytes()));
@@ -33,13 +48,13 @@ impl<R: Role> Ours<R> {
         }
     }
 
-    fn stream(&mut self, which: u8) -> Option<&mut Stream> {
+    fn pick_stream(&mut self, which: u8) -> Option<&mut Stream> {
         let count = self.streams.len().max(1);
         self.streams.get_mut(usize::from(which) % count)
     }
 
-    pub(in crate::session) fn send_item(&mut self, which: u8, size: Size) {
-        let Some(stream) = self.stream(which) else { return };
+    fn send_item(&mut self, which: u8, size: Size) {
+        let Some(stream) = self.pick_stream(which) else { return };
         match stream.call.poll_send(&mut context(), &item(stream.sent, size.bytes())) {
             Poll::Ready(Ok(())) => {
                 assert!(stream.streams.sends, "an item in a call that sends none");
@@ -50,26 +65,26 @@ impl<R: Role> Ours<R> {
         }
     }
 
-    pub(in crate::session) fn take_item(&mut self, which: u8) {
+    fn take_item(&mut self, which: u8) {
         let lied = self.desk.lied();
-        if let Some(stream) = self.stream(which) {
+        if let Some(stream) = self.pick_stream(which) {
             stream.take(lied);
         }
     }
 
-    pub(in crate::session) fn finish_items(&mut self, which: u8) {
-        if let Some(stream) = self.stream(which) {
+    fn finish_items(&mut self, which: u8) {
+        if let Some(stream) = self.pick_stream(which) {
             stream.call.finish();
         }
     }
 
-    pub(in crate::session) fn drop_stream(&mut self, which: u8) {
+    fn drop_stream(&mut self, which: u8) {
         if !self.streams.is_empty() {
             self.streams.swap_remove(usize::from(which) % self.streams.len());
         }
     }
 
-    pub(in crate::session) fn take_reply(&mut self, which: u8) {
+    fn take_reply(&mut self, which: u8) {
         let count = self.streams.len();
         if count > 0 {
             let at = usize::from(which) % count;

@@ -7,7 +7,10 @@ use super::{ACCEPT, CANCEL, CLOSE, GO_AWAY, GRANT, HELLO, PONG, REFUSE, Request,
 use crate::fields::{CONTROL, CREDIT, DEADLINE, END, ERROR, Fields, ITEM, ITEMS, METADATA, MORE, REPLY, REQUEST};
 use crate::peer::Taken;
 use crate::session::items::read_counts;
-use crate::session::{ECHO, THEIR_CALLS, THEIR_DEPTH, WINDOW};
+use crate::session::{ECHO, MESSAGE_BYTES_MAX, THEIR_CALLS, THEIR_DEPTH, WINDOW};
+
+/// Longer replies are the handlers' own.
+const LONGEST_ECHO: usize = 2 * MESSAGE_BYTES_MAX;
 
 impl Theirs {
     /// Takes the session's next frame; says whether there was one.
@@ -76,11 +79,14 @@ impl Theirs {
             assert!(!request.cancelled || self.peer.lied, "M4: a piece behind CANCEL");
             request.body.extend(body);
             request.complete = !fields.has(MORE);
+            assert_sent(request, self.peer.lied);
         } else {
             assert!(self.peer.lied || fields.channel == 0 || *opened != fields.channel, "C1: used again");
             *opened = fields.channel;
             let (complete, lanes) = (!fields.has(MORE), Lanes::new(&fields, false));
-            self.requests.push(Request { first: fields, body, complete, cancelled: false, lanes });
+            let request = Request { first: fields, body, complete, cancelled: false, lanes };
+            assert_sent(&request, self.peer.lied);
+            self.requests.push(request);
         }
         // What was opened on the strength of a lie may be without end.
         self.requests.truncate(64);
@@ -107,6 +113,10 @@ impl Theirs {
         if fields.kind() == REPLY && asked.method % 10 == ECHO && !self.peer.lied {
             assert!(stripped(first, whole) == asked.body, "another reply");
         }
+        if fields.kind() == REPLY && whole.len() > LONGEST_ECHO && !self.peer.lied {
+            let body = stripped(first, whole);
+            assert!(body == crate::pattern(body.len()), "another long reply");
+        }
         if fields.kind() == REPLY
             && asked.lanes.any()
             && let Some((sent, taken)) = read_counts(stripped(first, whole)).filter(|_| asked.method % 10 == 1)
@@ -120,6 +130,12 @@ impl Theirs {
         *asked_slot = None;
         self.withdraw_items(channel);
     }
+}
+
+/// The whole body has come as it went.
+fn assert_sent(request: &Request, lied: bool) {
+    let body = || stripped(&request.first, &request.body);
+    assert!(lied || !request.complete || body() == crate::pattern(body().len()), "another request");
 }
 
 /// M1 and M2: a frame is the next piece of its message.

@@ -6,7 +6,8 @@ use super::inbox::assert_continues;
 use super::{GRANT, Theirs};
 use crate::fields::{CONTROL, CREDIT, END, Fields, ITEM, ITEMS, MORE, REQUEST, number, parity};
 use crate::session::items::{ITEM_COST, is_item, item};
-use crate::session::{CALLS_MAX, INBOUND_BYTES_MAX, Size, THEIR_MESSAGE_BYTES, WINDOW};
+use crate::session::script::{Size, StreamOp};
+use crate::session::{CALLS_MAX, INBOUND_BYTES_MAX, THEIR_MESSAGE_BYTES, WINDOW};
 
 /// Both directions of a call, as far as they are in use.
 #[derive(Debug, Default)]
@@ -82,6 +83,19 @@ impl Lanes {
 }
 
 impl Theirs {
+    /// What this side does of it.
+    pub(in crate::session) fn stream(&mut self, op: StreamOp) {
+        match op {
+            StreamOp::Ask { action, streams, size, credit, pieces } => {
+                self.ask_with_streams(action, streams, size, credit, pieces);
+            }
+            StreamOp::PeerSends { which, size, pieces } => self.send_item(which, size, pieces),
+            StreamOp::PeerEnds(which) => self.end_items(which),
+            StreamOp::PeerGrants(which, credit) => self.grant(which, credit),
+            _ => {}
+        }
+    }
+
     fn lanes(&mut self) -> impl Iterator<Item = Lane<'_>> {
         let own = self.asked.iter_mut().flatten().map(|asked| Lane {
             channel: asked.channel,
@@ -107,14 +121,7 @@ impl Theirs {
     }
 
     /// Calls the session, with streams.
-    pub(in crate::session) fn ask_with_streams(
-        &mut self,
-        action: u8,
-        streams: u8,
-        size: Size,
-        credit: u16,
-        pieces: u8,
-    ) {
+    fn ask_with_streams(&mut self, action: u8, streams: u8, size: Size, credit: u16, pieces: u8) {
         let Some((index, mut header)) = self.next_request(action) else { return };
         if self.has_streams() {
             header.flags |= if streams & 1 != 0 { ITEMS } else { 0 };
@@ -126,7 +133,7 @@ impl Theirs {
     }
 
     /// Sends an item, if there is credit for one.
-    pub(in crate::session) fn send_item(&mut self, which: u8, size: Size, pieces: u8) {
+    fn send_item(&mut self, which: u8, size: Size, pieces: u8) {
         let may =
             |lane: &Lane<'_>| lane.is_open && lane.lanes.out.as_ref().is_some_and(|out| out.credit > 0 && !out.ended);
         let Some(Lane { channel, method, lanes: Lanes { out: Some(out), .. }, .. }) = self.pick_lane(which, may) else {
@@ -139,7 +146,7 @@ impl Theirs {
     }
 
     /// Ends the items of a call of its own.
-    pub(in crate::session) fn end_items(&mut self, which: u8) {
+    fn end_items(&mut self, which: u8) {
         let may =
             |lane: &Lane<'_>| lane.is_own && lane.is_open && lane.lanes.out.as_ref().is_some_and(|out| !out.ended);
         let Some(Lane { channel, method, lanes: Lanes { out: Some(out), .. }, .. }) = self.pick_lane(which, may) else {
@@ -150,7 +157,7 @@ impl Theirs {
     }
 
     /// Takes more items.
-    pub(in crate::session) fn grant(&mut self, which: u8, credit: u16) {
+    fn grant(&mut self, which: u8, credit: u16) {
         if let Some(Lane { channel, .. }) = self.pick_lane(which, |lane| lane.lanes.inward.is_some()) {
             self.queue_grant(channel, credit.into());
         }
