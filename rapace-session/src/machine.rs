@@ -478,8 +478,9 @@ impl Machine {
                 let channel = frame.header.channel;
                 self.calls.handle(frame, link, room, &mut self.kept, &mut self.wakes)?;
                 if !self.outbox.is_empty() {
-                    // The callee wants no more items.
+                    // The callee wants no more items, and sends none.
                     self.outbox.withdraw_items(channel);
+                    self.outbox.withdraw_credit(channel);
                 }
                 Ok(())
             }

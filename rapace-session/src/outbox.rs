@@ -93,8 +93,7 @@ impl Outbox {
     /// Adds to the `GRANT` of this body that waits; says whether there is one. So none of them piles up for a peer that
     /// sends and does not listen.
     pub(crate) fn add_credit(&mut self, body: &[u8], credit: u32) -> bool {
-        let is_grant = |queued: &Queued| queued.header.verb() == Some(Verb::Grant) && queued.bytes == body;
-        let Some(grant) = self.control.iter_mut().find(|queued| is_grant(queued)) else { return false };
+        let Some(grant) = self.control.iter_mut().find(|queued| queued.grants(body)) else { return false };
         grant.header.credit = grant.header.credit.saturating_add(credit);
         true
     }
@@ -108,6 +107,14 @@ impl Outbox {
     /// Takes back the items of a channel.
     pub(crate) fn withdraw_items(&mut self, channel: ChannelId) {
         self.take_out(|queued| queued.header.channel == channel && queued.ticket == Ticket::Item);
+    }
+
+    /// Takes back the credit of a channel: its call is over.
+    pub(crate) fn withdraw_credit(&mut self, channel: ChannelId) {
+        let body = channel.raw().to_le_bytes();
+        let before = self.control.len();
+        self.control.retain(|queued| !queued.grants(&body));
+        self.bytes -= (before - self.control.len()) * body.len();
     }
 
     fn take_out(&mut self, which: impl Fn(&Queued) -> bool) -> Option<Queued> {
@@ -140,6 +147,9 @@ impl Outbox {
             let before = queued.sent;
             if queued.send(link)? {
                 self.bytes -= queued.bytes.len();
+                if matches!(queued.ticket, Ticket::Final(_)) {
+                    self.withdraw_credit(queued.header.channel);
+                }
                 done(queued.ticket);
                 if let Some(next) = queued.next {
                     self.messages.push_back(*next);
@@ -161,6 +171,11 @@ impl Outbox {
 }
 
 impl Queued {
+    /// Whether it is the `GRANT` of this body.
+    fn grants(&self, body: &[u8]) -> bool {
+        self.header.verb() == Some(Verb::Grant) && self.bytes == body
+    }
+
     /// The last of those that follow each other.
     fn last(&mut self) -> &mut Self {
         let mut last = self;
@@ -197,5 +212,50 @@ impl Queued {
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use rapace_core::descriptor::Kind;
+    use rapace_core::fake::FakePeer;
+    use rapace_core::{Geometry, GeometryConfig, Side};
+
+    use super::*;
+
+    fn grant(outbox: &mut Outbox, channel: ChannelId) {
+        let header = FrameHeader { flags: Flags::CREDIT, credit: 1, ..FrameHeader::control(Verb::Grant) };
+        outbox.push(Ticket::Control, Class::Control, header, channel.raw().to_le_bytes().to_vec());
+    }
+
+    #[test]
+    fn a_final_that_passes_stuck_control_takes_the_credit_of_its_call_with_it() {
+        let config = GeometryConfig { segment_bytes: 32 << 10, ring_capacity: 16, slot_bytes: 512 };
+        let (mut link, mut peer) = FakePeer::pair(Geometry::new(config).unwrap(), NonZeroU64::MIN, Side::A).unwrap();
+        let (ended, other) = (ChannelId::from_raw(1 << 13), ChannelId::from_raw(1 << 13 | 2));
+        let reply =
+            FrameHeader { channel: ended, method: 7, kind: Kind::Reply, flags: Flags::NONE, depth: 0, credit: 0 };
+        let all = vec![0; link.frame_bytes_max(Class::Reply)];
+        link.try_send(Class::Reply, &reply, &[&all]).unwrap();
+        let mut outbox = Outbox::default();
+        // It needs slots, of which there are none.
+        outbox.push(Ticket::Control, Class::Control, FrameHeader::control(Verb::GoAway), vec![0; 100]);
+        grant(&mut outbox, ended);
+        grant(&mut outbox, other);
+        outbox.push(Ticket::Final(ServedKey::at(ended)), Class::Reply, reply, Vec::new());
+        let mut done = Vec::new();
+        outbox.flush(&mut link, |ticket| done.push(ticket)).unwrap();
+        assert_eq!(done, [Ticket::Final(ServedKey::at(ended))]);
+        assert_eq!(outbox.bytes(), 104);
+        // The slots come back, and control goes out.
+        let place = peer.take().unwrap()[1];
+        peer.store_return(0, place | 1 << 24);
+        assert!(link.free_slots().unwrap() > 0);
+        outbox.flush(&mut link, |_| {}).unwrap();
+        let methods: Vec<_> = std::iter::from_fn(|| peer.take()).map(|words| words[0] >> 32).collect();
+        assert_eq!(methods, [7, 8, 6], "the final, GO_AWAY, and the credit of the other call");
+        assert_eq!((outbox.bytes(), outbox.is_empty()), (0, true));
     }
 }

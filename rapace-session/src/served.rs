@@ -23,6 +23,11 @@ pub(crate) struct ServedKey {
 }
 
 impl ServedKey {
+    #[cfg(test)]
+    pub(crate) fn at(channel: ChannelId) -> Self {
+        Self { index: channel.index(), channel }
+    }
+
     /// Its channel.
     pub(crate) fn channel(self) -> ChannelId {
         self.channel
