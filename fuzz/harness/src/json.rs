@@ -58,10 +58,12 @@ fn from_value(schema: &OwnedNamedType, value: &Value) {
 /// Two readers of the same bytes.
 fn agree(bytes: &[u8]) {
     let schema = Sample::SCHEMA.into();
-    let by_schema = taken(json::decode(&schema, bytes));
+    let by_schema = json::decode(&schema, bytes);
     let typed = decode_owned::<Sample>(bytes);
-    assert_eq!(typed.is_ok(), by_schema.is_some(), "{typed:?} typed, {by_schema:?} by the schema");
-    let (Ok(typed), Some(value)) = (typed, by_schema) else { return };
+    // Of several characters where one belongs, postcard takes the first.
+    let is_lax = typed.is_ok() && by_schema.as_ref().is_err_and(|error| error.path == "$.letter");
+    assert!(typed.is_ok() == by_schema.is_ok() || is_lax, "{typed:?} typed, {by_schema:?} by the schema");
+    let (Ok(typed), Some(value)) = (typed, taken(by_schema)) else { return };
     let again = encode(&typed).expect("a sample has an encoding");
     assert_eq!(json::encode(&schema, &value).as_deref(), Ok(&*again));
     assert_eq!(decode_owned::<Sample>(&again).as_ref(), Ok(&typed));

@@ -81,7 +81,10 @@ impl Peer {
         }
         self.read_returns();
         let slots = payload.len().div_ceil(self.geometry.slot_bytes() as usize);
-        let Some(first) = self.used.windows(slots).position(|run| !run.contains(&true)) else { return false };
+        let free = |from: &usize| self.used[*from..].len() >= slots && !self.used[*from..from + slots].contains(&true);
+        let kept = self.kept(frame.kind());
+        // Above what is kept for replies if it can, as a link does; where it cannot, nobody is wronged but itself.
+        let Some(first) = (kept..self.used.len()).chain(0..kept).find(free) else { return false };
         let slot = number(first);
         let generation = self.next_generation(slot);
         self.used[first..first + slots].fill(true);
@@ -159,11 +162,7 @@ impl Peer {
             return Some(Taken { fields, body: fields.inline_bytes() });
         }
         let run = self.oracle.run(&fields).expect("the link sends runs within its half");
-        let kept = match fields.kind() {
-            ITEM => 2 * self.reserve(),
-            REQUEST => self.reserve(),
-            _ => 0,
-        };
+        let kept = self.kept(fields.kind());
         assert!(run.start >= kept, "S3: kind {} in slot {}, below {kept}", fields.kind(), run.start);
         self.oracle.enter(&fields);
         let body = self.read(run.start, &fields);
@@ -182,8 +181,14 @@ impl Peer {
         Some(fields)
     }
 
-    fn reserve(&self) -> usize {
-        (self.geometry.slot_count() as usize / 8).max(1)
+    /// Slots that frames of a kind leave to others (SPEC S3).
+    fn kept(&self, kind: u32) -> usize {
+        let reserve = (self.geometry.slot_count() as usize / 8).max(1);
+        match kind {
+            ITEM => 2 * reserve,
+            REQUEST => reserve,
+            _ => 0,
+        }
     }
 
     fn read(&self, slot: usize, fields: &Fields) -> Vec<u8> {
