@@ -82,7 +82,8 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             |session, body, options| Some(session.call_lifecycle(LIFECYCLE_METHODS[0], body, options));
         play(handshake, peer, setup, lifecycle, u);
     } else {
-        let (here, there) = Socket::pair().expect("the process may open a few descriptors");
+        // The first end is the host's.
+        let (there, here) = Socket::pair().expect("the process may open a few descriptors");
         let nonce = NonZeroU64::MIN.get();
         let (segment, halves) = Segment::create(geometry, nonce, Prefault::Lazy).expect("the system gives memory");
         let offer = Offer::new(Backing::Sealed, nonce, geometry);
@@ -215,7 +216,7 @@ fn settle<R: Role>(ours: &mut Ours<R>, theirs: &mut Theirs) {
         while theirs.peer.give_back(0) {}
         theirs.answer(0, false, false, 1);
         ours.check(theirs.peer.geometry.slot_count());
-        if theirs.is_settled() && ours.session.stats().outbound_bytes == 0 {
+        if theirs.is_settled() && !ours.has_futures() && ours.session.stats().outbound_bytes == 0 {
             break;
         }
     }

@@ -196,7 +196,7 @@ impl<R: Role> Ours<R> {
             self.judge(outcome, &body);
         }
         self.poll_all();
-        self.assert_no_futures();
+        assert!(!self.has_futures(), "a future has no outcome");
         self.drain_streams();
         assert!(self.streams.is_empty(), "a call with streams has no outcome");
         let same = self.kept.borrow().iter().all(|(body, copy)| **body == **copy);

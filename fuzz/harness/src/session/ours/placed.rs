@@ -135,8 +135,9 @@ impl<R: Role> Ours<R> {
         }
     }
 
-    pub(super) fn assert_no_futures(&self) {
-        assert!(self.placed.futures.is_empty(), "a future has no outcome");
+    /// Whether there are some that are not ready.
+    pub(in crate::session) fn has_futures(&self) -> bool {
+        !self.placed.futures.is_empty()
     }
 }
 
