@@ -250,10 +250,12 @@ impl CallTable {
         ticket.is_some_and(|ticket| matches!(ticket.state, Wait::Done(..)))
     }
 
-    /// Who is to be woken when the call ends.
-    pub(crate) fn set_waker(&mut self, key: CallKey, new: &Waker, spent: &mut Vec<Waker>) {
-        if let Some(Wait::Waiting(_, waker)) = self.wait(key) {
-            set_waker(waker, new, spent);
+    /// Who is to be woken when the call ends; at once, if it has: a fault may have ended it since its outcome was asked for.
+    pub(crate) fn set_waker(&mut self, key: CallKey, new: &Waker, wakes: &mut Vec<Waker>, spent: &mut Vec<Waker>) {
+        match self.wait(key) {
+            Some(Wait::Waiting(_, waker)) => set_waker(waker, new, spent),
+            Some(Wait::Done(..)) => wakes.push(new.clone()),
+            Some(Wait::Free) | None => {}
         }
     }
 

@@ -294,9 +294,9 @@ impl Machine {
         self.calls.has_outcome(key)
     }
 
-    /// Who is to be woken when the call ends.
+    /// Who is to be woken when the call ends; at once, if it has.
     pub(crate) fn set_waker(&mut self, key: CallKey, waker: &Waker) {
-        self.calls.set_waker(key, waker, &mut self.spent);
+        self.calls.set_waker(key, waker, &mut self.wakes, &mut self.spent);
     }
 
     /// When whoever waits for a call is to be woken at the latest.

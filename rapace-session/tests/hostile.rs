@@ -471,4 +471,25 @@ fn a_message_that_grows_too_large_is_let_go() {
     }
     let status = Status::decode(&liar.take_payload().unwrap());
     assert_eq!((status.code, session.end()), (Code::ResourceExhausted, None));
+
+/// The call has ended before anybody waits for it: while its request, which needs more room than there is, went out.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_task_hears_of_the_fault_that_its_own_request_has_found() {
+    let patience = Duration::from_secs(10);
+    let options = CallOptions::new().deadline(2 * patience);
+    let (session, liar) = open(|_| {});
+    let session = rapace_session::tokio::AsyncSession::new(session).unwrap();
+    // With another call in flight it does not look for its reply itself.
+    let other = session.start(METHOD, &[], &options).await.unwrap();
+    tokio::task::yield_now().await;
+    liar.fake.announce(u64::MAX);
+    // A task of its own, which nothing but the end of the call wakes.
+    let caller = session.clone();
+    let call = tokio::spawn(async move { caller.call(METHOD, &[0; 60_000], &options).await });
+    let outcome =
+        tokio::time::timeout(patience, call).await.expect("the call has ended, but its task is not woken").unwrap();
+    let Err(CallError::SessionEnded { end }) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(&*end, SessionEnd::Fault(fault) if fault.rule() == "R4"), "{end}");
+    drop(other);
 }
