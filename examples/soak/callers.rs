@@ -1,7 +1,7 @@
 //! The threads and tasks that call a plugin for as long as the program runs.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -33,6 +33,21 @@ pub(crate) struct Caller {
     pub(crate) metrics: Option<CallMetrics>,
     pub(crate) rng: Rng,
     pub(crate) stop: Arc<Stop>,
+    /// The call that it makes at present.
+    pub(crate) present: Present,
+}
+
+/// A call that has not ended, in words, and when it began.
+pub(crate) type Present = Arc<Mutex<Option<(Instant, String)>>>;
+
+fn lock(present: &Present) -> MutexGuard<'_, Option<(Instant, String)>> {
+    present.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a caller is at that has not come back.
+pub(crate) fn in_words(present: &Present) -> Option<String> {
+    let (begun, what) = lock(present).clone()?;
+    Some(format!("{what} has not ended after {:.0?}", begun.elapsed()))
 }
 
 impl Caller {
@@ -43,7 +58,7 @@ impl Caller {
         }
         while !self.stop.is_set() {
             for _ in 0..self.rng.u32(1..=BURST) {
-                let (plan, begun) = self.begin();
+                let (plan, begun) = self.begin("thread");
                 let answer = plan.call_blocking(&self.worker.with_deadline(plan.deadline).blocking());
                 if self.end("thread", &plan, begun, Some(answer)) == Outcome::Refused {
                     self.stop.rest(NOT_RUNNING);
@@ -61,7 +76,7 @@ impl Caller {
     pub(crate) async fn run_async(mut self) {
         while !self.stop.is_set() {
             for _ in 0..self.rng.u32(1..=BURST) {
-                let (plan, begun) = self.begin();
+                let (plan, begun) = self.begin("task");
                 let worker = self.worker.with_deadline(plan.deadline);
                 let call = plan.call(&worker);
                 let answer = match plan.give_up {
@@ -84,18 +99,22 @@ impl Caller {
         Duration::from_micros(self.rng.u64(..u64::try_from(REST.as_micros()).unwrap_or(u64::MAX)))
     }
 
-    fn begin(&mut self) -> (Plan, Instant) {
+    fn begin(&mut self, by: &str) -> (Plan, Instant) {
         let plan = Plan::draw(&mut self.rng, self.temper);
         self.counts.started.fetch_add(1, Relaxed);
         if is_counted(&plan) {
             self.counts.counted_started.fetch_add(1, Relaxed);
         }
-        (plan, Instant::now())
+        let begun = Instant::now();
+        let what = format!("{} {:?} by a {by} within {:?}", self.name, plan.method, plan.deadline);
+        *lock(&self.present) = Some((begun, what));
+        (plan, begun)
     }
 
     /// Counts how a call ended; none that was given up has an answer.
     fn end(&self, by: &str, plan: &Plan, begun: Instant, answer: Option<Answer>) -> Outcome {
         let took = begun.elapsed();
+        *lock(&self.present) = None;
         let outcome = judge(plan, answer.as_ref());
         let what = || format!("{} {:?} by a {by}, {outcome:?}", self.name, plan.method);
         self.counts.end(outcome, took, plan.deadline, what);

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use rapace::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::callers::Caller;
+use crate::callers::{Caller, Present, in_words};
 use crate::contract::{Left, WorkerClient, registry};
 use crate::counts::{Counts, Notes, Outcome};
 use crate::gauges::{Gauges, plugins_left};
@@ -64,6 +64,8 @@ struct Soak {
     ends: Arc<Ends>,
     metrics: CallMetrics,
     lateness: Lateness,
+    /// What each caller is at.
+    presents: Mutex<Vec<Present>>,
     begun: Instant,
 }
 
@@ -71,8 +73,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     println!("soak: {} minutes, {} plugins, seed {seed}", options.minutes, options.plugins);
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let (stop, notes, ends, metrics, lateness) = Default::default();
-    let soak = Soak { stop, notes, ends, metrics, lateness, begun: Instant::now() };
+    let (stop, notes, ends, metrics, lateness, presents) = Default::default();
+    let soak = Soak { stop, notes, ends, metrics, lateness, presents, begun: Instant::now() };
     listen_for_ctrl_c(&runtime, &soak.stop)?;
     let mut evidence = Evidence { before: Gauges::read(Duration::ZERO, &[]), ..Evidence::default() };
 
@@ -83,6 +85,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     soak.watch(options.time(), &guests, &mut evidence);
     println!("stopping");
     evidence.callers_missing = missing(back);
+    let presents = std::mem::take(&mut *soak.presents.lock().unwrap_or_else(PoisonError::into_inner));
+    presents.iter().filter_map(in_words).for_each(|what| println!("unexpected: {what}"));
     soak.gather(&guests, &mut evidence);
     if evidence.callers_missing == 0 {
         soak.shut_down(&host, &guests, &mut evidence);
@@ -186,7 +190,14 @@ impl Soak {
             metrics: timed.then(|| self.metrics.clone()),
             rng,
             stop: Arc::clone(&self.stop),
+            present: self.present(),
         }
+    }
+
+    fn present(&self) -> Present {
+        let present = Present::default();
+        self.presents.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&present));
+        present
     }
 
     /// Looks at what the host holds until the time is over, or somebody has stopped it.
