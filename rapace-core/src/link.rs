@@ -18,7 +18,7 @@ use crate::returns::{ReturnReader, ReturnWriter};
 use crate::ring::{Consumer, Producer};
 use crate::segment::{IDENTITY_WORDS, Segment, identity};
 use crate::side::Side;
-use crate::sleep::{Bell, Interest, News, Sleeper};
+use crate::sleep::{Bell, Due, Interest, News, Sleeper};
 use crate::slots::{Class, OwnRun, SlotPool};
 use crate::socket::{Refusal, Ring, Socket};
 use crate::sync::{Ordering, fence};
@@ -138,7 +138,9 @@ pub struct Link {
     bell: Bell,
     news: News,
     heartbeat: u64,
-    /// The peer's heartbeat before the last bell.
+    /// News for a peer that slept, whether a bell was due or had been rung.
+    news_to_sleeper: u64,
+    /// The peer's heartbeat before the last of them.
     peer_heartbeat: u64,
     pulse: Pulse,
     identified: bool,
@@ -172,6 +174,7 @@ impl Link {
             bell: Bell::default(),
             news: News::default(),
             heartbeat: 0,
+            news_to_sleeper: 0,
             peer_heartbeat: 0,
             pulse: Pulse::Starting,
             identified: false,
@@ -428,11 +431,16 @@ impl Link {
         crash_point(Point::BeforeFence);
         let news = std::mem::take(&mut self.news);
         let taken = || self.peer.words(header::CONSUMED, 1).load(0) == self.producer.published();
-        if !self.bell.due_unless(self.peer.words(header::SLEEP, 1), news, taken) {
+        let due = self.bell.due_unless(self.peer.words(header::SLEEP, 1), news, taken);
+        if due == Due::No {
             return;
         }
         // Before the bell: the peer may have answered it before we are back.
         self.peer_heartbeat = self.peer.words(header::HEARTBEAT, 1).load(0);
+        self.news_to_sleeper += 1;
+        if due == Due::Already {
+            return;
+        }
         crash_point(Point::BeforeBell);
         let rung = self.socket.ring();
         crash_point(Point::AfterBell);
@@ -466,9 +474,9 @@ impl Link {
         self.sleeper.is_armed()
     }
 
-    /// Bells sent so far, and the peer's count of progress before the last of them.
-    pub fn bells_sent(&self) -> (u64, u64) {
-        (self.stats.bells_sent, self.peer_heartbeat)
+    /// How often there was something to wake the peer for, rung before or not, and its count of progress before the last.
+    pub fn news_to_sleeper(&self) -> (u64, u64) {
+        (self.news_to_sleeper, self.peer_heartbeat)
     }
 
     /// Reads what is on the socket, in bounded steps.

@@ -80,6 +80,17 @@ pub struct News {
     pub room: bool,
 }
 
+/// Whether a bell is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The peer is awake, or has no use for the news.
+    No,
+    /// The sleep has been rung, and goes on: the news are what the peer is on its way to.
+    Already,
+    /// It is.
+    Now,
+}
+
 /// The producer's side: decides whether the peer must be rung.
 #[derive(Debug, Default)]
 pub struct Bell {
@@ -92,12 +103,12 @@ pub struct Bell {
 impl Bell {
     /// Whether a bell is due for the news, which have been published before.
     pub fn due(&mut self, sleep: PeerWords<'_>, news: News) -> bool {
-        self.due_unless(sleep, news, || false)
+        self.due_unless(sleep, news, || false) == Due::Now
     }
 
     /// The same, where `taken` says whether the peer has announced that it has all frames: one that takes them as soon as
     /// they are published may be asleep again before this is asked.
-    pub fn due_unless(&mut self, sleep: PeerWords<'_>, news: News, taken: impl FnOnce() -> bool) -> bool {
+    pub fn due_unless(&mut self, sleep: PeerWords<'_>, news: News, taken: impl FnOnce() -> bool) -> Due {
         // (c) before (d). Pairs with the fence in `Sleeper::arm`.
         fence(Ordering::SeqCst);
         let word = sleep.load(0);
@@ -106,10 +117,10 @@ impl Bell {
         let epoch = (word >> EPOCH_SHIFT) + 1;
         if wanted && epoch != self.rung {
             self.rung = epoch;
-            return true;
+            return Due::Now;
         }
         self.saved += u64::from(news.frames);
-        false
+        if wanted { Due::Already } else { Due::No }
     }
 
     /// How often frames were published to a peer that was awake, or already rung.
@@ -155,7 +166,7 @@ mod tests {
     fn who_has_taken_the_frames_is_not_rung_for_them() {
         let word = [AtomicU64::new(0)];
         let (mut sleeper, mut bell) = (Sleeper::default(), Bell::default());
-        let mut rings = |news, taken| bell.due_unless(PeerWords::new(&word), news, || taken);
+        let mut rings = |news, taken| bell.due_unless(PeerWords::new(&word), news, || taken) == Due::Now;
         sleeper.arm(&word[0], Interest::FramesAndRoom);
         assert!(!rings(FRAMES, true));
         assert!(rings(FRAMES, false), "the same sleep, and another frame");

@@ -19,7 +19,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::{Pid, PidfdFlags};
 use thiserror::Error;
 
-use self::guard::Guard;
+use self::guard::{Guard, Next};
 pub use self::listener::Listener;
 use crate::fault::PeerFault;
 use crate::offer::OfferError;
@@ -245,8 +245,10 @@ impl Socket {
         // One byte more than the longest, so that a longer one is seen to be too long.
         let mut buffer = [0; REFUSAL_BYTES_MAX + 1];
         for _ in 0..limit {
-            if self.guard.forbids_next(self.as_fd()) {
-                return Err(PeerFault::Descriptors);
+            match self.guard.next(self.as_fd()) {
+                Next::Read => {}
+                Next::Leave => return Ok(drained),
+                Next::Forbidden => return Err(PeerFault::Descriptors),
             }
             let message = match retry_on_intr(|| recv(self, &mut buffer[..], RecvFlags::DONTWAIT)) {
                 Ok((_, bytes)) => &buffer[..bytes],

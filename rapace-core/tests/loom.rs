@@ -14,7 +14,7 @@ use rapace_core::descriptor::BODY_WORDS;
 use rapace_core::layout::LINE_WORDS;
 use rapace_core::returns::{AllegedReturn, ReturnReader, ReturnWriter};
 use rapace_core::ring::{Consumer, Producer};
-use rapace_core::sleep::{Bell, Interest, News, Sleeper};
+use rapace_core::sleep::{Bell, Due, Interest, News, Sleeper};
 use rapace_core::sync::{AtomicU64, Ordering};
 use rapace_core::words::PeerWords;
 
@@ -188,7 +188,9 @@ fn who_took_a_message_before_it_slept_misses_no_other() {
                     producer.publish(&memory.ring, &[7; BODY_WORDS]);
                     let consumed = PeerWords::new(&memory.consumed);
                     let taken = || consumed.load(0) == producer.published();
-                    if bell.due_unless(PeerWords::new(&memory.sleep), News { frames: true, room: false }, taken) {
+                    if bell.due_unless(PeerWords::new(&memory.sleep), News { frames: true, room: false }, taken)
+                        == Due::Now
+                    {
                         memory.bells.fetch_add(1, Ordering::Relaxed);
                     }
                 }

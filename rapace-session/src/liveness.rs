@@ -47,7 +47,12 @@ impl Liveness {
         Self { timeout, heartbeat: 0, moved: now, rung: false }
     }
 
-    /// The peer has been rung.
+    /// Whether it has been rung since this heartbeat.
+    pub(crate) fn is_rung(&self, heartbeat: u64) -> bool {
+        self.rung && self.heartbeat == heartbeat
+    }
+
+    /// The peer has been rung, now or earlier in the sleep that goes on.
     pub(crate) fn rung(&mut self, heartbeat: u64, now: Instant) {
         self.note(heartbeat, now);
         if !self.rung {

@@ -2,13 +2,13 @@
 //!
 //! A peer may ping, cancel what has ended and ring at each sleep as often as it likes: no rule tells too much of it from
 //! enough. So whoever attends to a session takes a rest when it has been woken for nothing too often, and hears of the
-//! peer's next frame that much later. Whoever waits for a reply looks for itself meanwhile.
+//! peer's next frame that much later. A thread that waits for a reply looks for itself meanwhile.
 
 use std::time::{Duration, Instant};
 
 /// Rounds for nothing that are borne with in a window.
 const ROUNDS: u32 = 16;
-/// The window, at whose end a rest ends: the most that a rest adds to the time of a call.
+/// The window, at whose end a rest ends: the most that one rest adds to the time of a call.
 const WINDOW: Duration = Duration::from_millis(10);
 
 /// What one attendant knows of its peer's noise.
@@ -18,11 +18,19 @@ pub(crate) struct Pace {
     since: Instant,
     rounds: u32,
     rests_until: Option<Instant>,
+    #[cfg(test)]
+    pub(crate) rests: u32,
 }
 
 impl Pace {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { since: now, rounds: 0, rests_until: None }
+        Self {
+            since: now,
+            rounds: 0,
+            rests_until: None,
+            #[cfg(test)]
+            rests: 0,
+        }
     }
 
     /// A round has brought nothing that anybody had use for.
@@ -33,7 +41,16 @@ impl Pace {
         self.rounds += 1;
         if self.rounds > ROUNDS {
             self.rests_until = Some(self.since + WINDOW);
+            #[cfg(test)]
+            {
+                self.rests += 1;
+            }
         }
+    }
+
+    /// A round has brought something of use: an honest peer's cancels that come too late are beside it.
+    pub(crate) fn of_use(&mut self) {
+        self.rounds = self.rounds.saturating_sub(1);
     }
 
     /// Until when the rest lasts, if there is one. The clock is read only then.
@@ -45,7 +62,12 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use rapace_core::socket::Socket;
+    use rapace_core::wait::WaitStrategy;
+
     use super::*;
+    use crate::tokio::AsyncSession;
+    use crate::{CallOptions, Config, Handshake, IncomingCall, NoService, PeerA, PeerB};
 
     #[test]
     fn too_much_noise_in_a_window_is_followed_by_a_rest() {
@@ -63,6 +85,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_use_makes_up_for_noise() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        for _ in 0..100 * ROUNDS {
+            pace.in_vain(start);
+            pace.of_use();
+        }
+        assert_eq!(pace.rests_until(|| start), None);
+    }
+
+    #[test]
     fn noise_now_and_then_is_borne_with_for_ever() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
@@ -71,5 +104,23 @@ mod tests {
             pace.in_vain(now);
             assert_eq!(pace.rests_until(|| now), None, "{round}");
         }
+    }
+
+    /// Each request and each reply rings, and is taken before its bell is read.
+    #[tokio::test]
+    async fn an_honest_peer_is_never_put_to_rest() {
+        let (a, b) = Socket::pair().unwrap();
+        let config = Config { wait: WaitStrategy::Park, ..Config::new("test", "1") };
+        let theirs = config.clone();
+        let plugin = std::thread::spawn(move || {
+            Handshake::<PeerB>::accept(b, theirs).unwrap().finish(|call: IncomingCall| call.reply(b"")).unwrap()
+        });
+        let host = Handshake::<PeerA>::offer(a, None, config).unwrap().finish(NoService).unwrap();
+        let (host, plugin) = (AsyncSession::new(host).unwrap(), AsyncSession::new(plugin.join().unwrap()).unwrap());
+        for _ in 0..200 {
+            host.call(1, b"", &CallOptions::new()).await.unwrap();
+        }
+        let rests = [host.session().shared().state().pace.rests, plugin.session().shared().state().pace.rests];
+        assert_eq!(rests, [0, 0]);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct State {
     reply_spinner: Spinner,
     work_spinner: Spinner,
     pub(crate) liveness: Liveness,
-    bells_sent: u64,
+    news_to_sleeper: u64,
     room: (u64, u64),
     settled: bool,
     /// Handlers that are not ready.
@@ -51,6 +51,9 @@ pub(crate) struct State {
     /// How much of the attendant's time the peer may take with noise.
     #[cfg(feature = "tokio")]
     pub(crate) pace: crate::pace::Pace,
+    /// Useful frames that had come when the attendant last announced a sleep.
+    #[cfg(feature = "tokio")]
+    pub(crate) useful_at_sleep: u64,
     /// The time at which the attendant will look at deadlines.
     pub(crate) attendant_looks: Option<Instant>,
     /// The leader sleeps, and waits for room of which this side may hear otherwise.
@@ -105,7 +108,7 @@ impl State {
             reply_spinner: Spinner::new(strategy, calibration),
             work_spinner: Spinner::new(strategy, calibration),
             liveness,
-            bells_sent: 0,
+            news_to_sleeper: 0,
             room: (0, 0),
             settled: false,
             tasks: Tasks::default(),
@@ -113,6 +116,8 @@ impl State {
             soonest: None,
             #[cfg(feature = "tokio")]
             pace: crate::pace::Pace::new(Instant::now()),
+            #[cfg(feature = "tokio")]
+            useful_at_sleep: 0,
             attendant_looks: None,
             leader_wants_room: false,
             alarm_due: false,
@@ -236,10 +241,13 @@ impl State {
         // Whoever sleeps may have had nothing to send, and then is not woken for room.
         while self.machine.end().is_none() && self.machine.wants_room() && self.widen_sleep() {}
         self.link.flush();
-        let (bells, heartbeat) = self.link.bells_sent();
-        if bells != self.bells_sent {
-            self.bells_sent = bells;
-            self.liveness.rung(heartbeat, Instant::now());
+        let (news, heartbeat) = self.link.news_to_sleeper();
+        if news != self.news_to_sleeper {
+            self.news_to_sleeper = news;
+            // A thread of the peer's may have made progress since the bell, and left it to the sleeper.
+            if !self.liveness.is_rung(heartbeat) {
+                self.liveness.rung(heartbeat, Instant::now());
+            }
         }
     }
 
@@ -300,8 +308,18 @@ impl State {
         self.machine.wakes().extend(self.attendant.clone());
     }
 
+    /// Frames of the peer that somebody had use for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn useful_frames(&self) -> u64 {
+        self.link.stats().frames_received.saturating_sub(self.link.ignored())
+    }
+
     /// Announces a sleep; says whether something has come already, so that there is none.
     pub(crate) fn arm(&mut self) -> bool {
+        #[cfg(feature = "tokio")]
+        {
+            self.useful_at_sleep = self.useful_frames();
+        }
         let interest = self.interest(false);
         self.link.arm(interest);
         let came = self.has_news(interest);
@@ -358,7 +376,9 @@ impl State {
     /// A handler begins to run on this thread.
     pub(crate) fn begin_handler(&mut self) {
         self.running += 1;
-        self.link.set_pulse(Pulse::Active);
+        if !self.link.is_armed() {
+            self.link.set_pulse(Pulse::Active);
+        }
     }
 
     /// A handler has given this thread back, which looks at the ring next or resigns.

@@ -166,9 +166,10 @@ pub(crate) fn look_alone<'a>(shared: &'a Arc<Shared>, mut state: Guard<'a, State
 
 /// The task that attends to a session.
 struct Attendant {
-    shared: Arc<Shared>,
     socket: AsyncFd<OwnedFd>,
     process: Option<AsyncFd<OwnedFd>>,
+    /// Dropped last: with it goes the socket itself, whose close may hold one up unless it is the last.
+    shared: Arc<Shared>,
 }
 
 /// Registers a descriptor with the current runtime.
@@ -182,13 +183,15 @@ fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// Takes what frames there are, of a peer that has rung or not, and notes whether anybody had use for them.
 fn pump(state: &mut State, rung: bool) {
-    let before = (state.link.stats().frames_received, state.link.ignored());
+    let (frames, useful) = (state.link.stats().frames_received, state.useful_frames());
     // A bell may tell of room.
     let rung = rung && !state.wants_room();
     state.pump();
-    let frames = state.link.stats().frames_received - before.0;
-    let ignored = state.link.ignored() - before.1;
-    if (frames > 0 || rung) && ignored >= frames {
+    let came = state.link.stats().frames_received > frames;
+    if state.useful_frames() > useful {
+        state.pace.of_use();
+    } else if came || rung && useful == state.useful_at_sleep {
+        // What it was rung for may have been taken before the bell was read, or by somebody else.
         state.pace.in_vain(std::time::Instant::now());
     }
 }

@@ -326,3 +326,40 @@ mod attendant {
         server.join().unwrap();
     }
 }
+
+/// The other one sleeps on the socket meanwhile, and has said so.
+#[test]
+fn a_handler_that_goes_on_beside_a_sleeper_leaves_no_debt() {
+    let ((tell, told), (let_go, goes)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let goes = Arc::new(Mutex::new(goes));
+    let handler = move |call: IncomingCall| {
+        let (tell, goes, mut polls) = (tell.clone(), Arc::clone(&goes), 0);
+        call.run_async(move |call| async move {
+            std::future::poll_fn(|cx| {
+                polls += 1;
+                if polls == 2 {
+                    return std::task::Poll::Ready(());
+                }
+                tell.send(()).unwrap();
+                goes.lock().unwrap().recv().unwrap();
+                cx.waker().wake_by_ref();
+                std::task::Poll::Pending
+            })
+            .await;
+            call.reply(b"");
+        });
+    };
+    let (host, plugin) = pair(config(WaitStrategy::Park), NoService, handler);
+    thread::scope(|scope| {
+        (0..2).for_each(|_| drop(scope.spawn(|| plugin.serve())));
+        for _ in 0..20 {
+            let call = host.start(1, b"", &within(GENEROUS)).unwrap();
+            told.recv().unwrap();
+            assert!(comes(|| host.peer_state() == PeerState::Dormant), "the other one sleeps");
+            let_go.send(()).unwrap();
+            call.wait().unwrap();
+            assert!(comes(|| host.peer_state() == PeerState::Dormant), "{:?}", host.peer_state());
+        }
+        host.close(&Status::new(rapace_session::Code::Unavailable, "enough"));
+    });
+}

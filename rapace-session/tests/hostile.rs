@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use rapace_core::channel::ChannelGeneration;
 use rapace_core::descriptor::{Flags, FrameHeader, Inline, Kind, Payload, Run, Verb, encode};
 use rapace_core::fake::FakePeer;
+use rapace_core::layout::header as word;
 use rapace_core::segment::Segment;
 use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, GeometryConfig, Side};
 use rapace_registry::{Provider, Registry, Service, Version};
 use rapace_session::{
     CallError, CallOptions, Code, Config, Fault, Features, Handshake, HandshakeError, Hello, IncomingCall, Limits,
-    PeerA, Session, SessionEnd, Status, Timeouts, WaitStrategy,
+    PeerA, PeerState, Session, SessionEnd, Status, Timeouts, WaitStrategy,
 };
 
 const METHOD: u32 = 7;
@@ -493,4 +494,22 @@ async fn a_task_hears_of_the_fault_that_its_own_request_has_found() {
     let Err(CallError::SessionEnded { end }) = outcome else { panic!("{outcome:?}") };
     assert!(matches!(&*end, SessionEnd::Fault(fault) if fault.rule() == "R4"), "{end}");
     drop(other);
+}
+
+/// Some thread of the peer's has made progress, and the one that was rung has not: what comes then is owed by that one.
+#[test]
+fn news_in_a_sleep_that_was_rung_before_are_owed_too() {
+    let (session, liar) = open(IncomingCall::unimplemented);
+    let said = |heartbeat| liar.fake.store(word::HEARTBEAT, heartbeat);
+    let (dormant, asleep) = (2, 9 << 2 | 1);
+    liar.fake.store(word::STATE, dormant);
+    liar.fake.store(word::SLEEP, asleep);
+    let _first = session.try_start(METHOD, &[], &CallOptions::new()).unwrap();
+    assert_eq!(session.peer_state(), PeerState::Alive, "it has been rung");
+    said(77);
+    assert_eq!(session.peer_state(), PeerState::Dormant, "it has made progress");
+    let _second = session.try_start(METHOD, &[], &CallOptions::new()).unwrap();
+    assert_eq!(session.peer_state(), PeerState::Alive, "the same sleep, and another call");
+    said(78);
+    assert_eq!(session.peer_state(), PeerState::Dormant);
 }

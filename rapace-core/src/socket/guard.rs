@@ -12,8 +12,8 @@ use nix::sys::socket::SetSockOpt;
 // The macros name it so.
 use nix::libc;
 use nix::{setsockopt_impl, sockopt_impl};
-use rustix::io::retry_on_intr;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, RecvMsg, ReturnFlags, recvmsg};
 
 /// From the kernel's headers: neither nix nor rustix has it yet.
 const SO_PASSRIGHTS: libc::c_int = 83;
@@ -45,10 +45,28 @@ impl Guard {
         Ok(Self::Looks(LastClose(Some(fd.try_clone()?))))
     }
 
-    /// Whether the next message is not to be read, as it brings descriptors.
-    pub(super) fn forbids_next(&self, fd: BorrowedFd<'_>) -> bool {
-        matches!(self, Self::Looks(_)) && peek(fd).is_some_and(|flags| flags.contains(ReturnFlags::CTRUNC))
+    /// What may be done with the next message.
+    pub(super) fn next(&self, fd: BorrowedFd<'_>) -> Next {
+        match self {
+            Self::Open | Self::Kernel => Next::Read,
+            Self::Looks(_) => match peek(fd) {
+                Ok(found) if found.flags.contains(ReturnFlags::CTRUNC) => Next::Forbidden,
+                Err(Errno::AGAIN) => Next::Leave,
+                Ok(_) | Err(_) => Next::Read,
+            },
+        }
     }
+}
+
+/// What may be done with the next message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It may be read, or the end of the file, or an error.
+    Read,
+    /// There was none. One that has come since has not been looked at.
+    Leave,
+    /// It brings descriptors.
+    Forbidden,
 }
 
 /// Closes a socket where that holds nobody up.
@@ -58,20 +76,19 @@ pub(super) struct LastClose(Option<OwnedFd>);
 impl Drop for LastClose {
     fn drop(&mut self) {
         let Some(fd) = self.0.take() else { return };
-        if peek(fd.as_fd()).is_some() {
+        // At the end of the file there is an empty message for ever, which holds nothing.
+        if peek(fd.as_fd()).is_ok_and(|found| found.bytes > 0 || found.flags.contains(ReturnFlags::CTRUNC)) {
             // Without a thread it is closed here.
             let _ = std::thread::Builder::new().name("rapace-close".to_owned()).spawn(move || drop(fd));
         }
     }
 }
 
-/// How the next message would arrive, if there is one. It stays, and so do its descriptors.
-fn peek(fd: BorrowedFd<'_>) -> Option<ReturnFlags> {
+/// How the next message would arrive. It stays, and so do its descriptors.
+fn peek(fd: BorrowedFd<'_>) -> Result<RecvMsg, Errno> {
     let mut none = RecvAncillaryBuffer::default();
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let found = retry_on_intr(|| recvmsg(fd, &mut [IoSliceMut::new(&mut [0])], &mut none, flags));
-    // At the end of the file there is an empty message for ever, which holds nothing.
-    found.ok().filter(|found| found.bytes > 0 || found.flags.contains(ReturnFlags::CTRUNC)).map(|found| found.flags)
+    retry_on_intr(|| recvmsg(fd, &mut [IoSliceMut::new(&mut [0])], &mut none, flags))
 }
 
 #[cfg(test)]
