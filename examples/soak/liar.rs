@@ -31,15 +31,17 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Answers every call with nothing, and lies once it is told to.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
-    let mut liar = Liar { raw: Raw::open()?, trick: None };
+    let mut liar = Liar { raw: Raw::open()?, trick: None, rounds: 0, rung: 0 };
     while !liar.raw.host_is_gone(PAUSE)? {
         while let Some(request) = liar.raw.take() {
             liar.handle(&request)?;
         }
         if let Some((trick, since)) = liar.trick {
             if since.elapsed() > UNNOTICED {
+                eprintln!("nobody has noticed {trick:?} in {} rounds, {} bells rung", liar.rounds, liar.rung);
                 std::process::exit(NOBODY_NOTICED);
             }
+            liar.rounds += 1;
             liar.lie(trick)?;
         }
     }
@@ -50,6 +52,9 @@ struct Liar {
     raw: Raw,
     /// What it does, and since when.
     trick: Option<(Trick, Instant)>,
+    /// How often, and how many of its bells have found room: for whoever wonders that it was not noticed.
+    rounds: u64,
+    rung: u64,
 }
 
 impl Liar {
@@ -103,7 +108,7 @@ impl Liar {
                 raw.wake();
             }
             Trick::State => raw.fake.store(header::STATE, 9),
-            Trick::Bells => (0..MANY_BELLS).for_each(|_| raw.ring()),
+            Trick::Bells => self.rung += (0..MANY_BELLS).map(|_| u64::from(raw.ring())).sum::<u64>(),
             Trick::Datagram => {
                 // A socket that is full has enough of them.
                 let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;

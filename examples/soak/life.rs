@@ -91,7 +91,9 @@ impl Keeper {
         };
         self.ends.add(&end);
         if early != PluginState::Running || !trick.allows(&end) {
-            self.ends.notes.add(|| format!("{} was {early} before {trick:?}, then {end}", self.plugin.name()));
+            let report = self.plugin.crash().map_or_else(String::new, |crash| format!(": {crash}"));
+            let name = self.plugin.name();
+            self.ends.notes.add(|| format!("{name} was {early} before {trick:?}, then {end}{report}"));
         }
     }
 

@@ -10,7 +10,7 @@ use rapace_core::descriptor::{BODY_WORDS, Flags, FrameHeader, INLINE_BYTES, Inli
 use rapace_core::fake::FakePeer;
 use rapace_core::layout::{LINE_BYTES, PAGE_BYTES, header};
 use rapace_core::segment::Segment;
-use rapace_core::socket::Socket;
+use rapace_core::socket::{Ring, Socket};
 
 use crate::contract::registry;
 
@@ -86,10 +86,9 @@ impl Raw {
         }
     }
 
-    /// Rings the host, asleep or not.
-    pub(super) fn ring(&self) {
-        // A host that has gone is noticed by the next wait.
-        let _ = self.fake.socket.ring();
+    /// Rings the host, asleep or not; says whether there was room for that. A host that has gone is noticed by the next wait.
+    pub(super) fn ring(&self) -> bool {
+        matches!(self.fake.socket.ring(), Ok(Ring::Rung))
     }
 
     /// The next frame of the host, if there is one.
