@@ -412,6 +412,20 @@ impl CallTable {
         Some((call.channel, call.method, ticket.flows.as_mut()?.outflow.as_mut()?))
     }
 
+    /// Whether somebody waits for the call on a channel.
+    #[cfg(test)]
+    pub(crate) fn is_wanted(&self, channel: ChannelId) -> bool {
+        let call = self.channels[self.index(channel)].call.as_ref();
+        call.is_some_and(|call| call.channel == channel && call.ticket.is_some())
+    }
+
+    /// The streams of a call that is in flight.
+    #[cfg(test)]
+    pub(crate) fn flows(&self, key: CallKey) -> Option<&Flows> {
+        let ticket = self.tickets.get(key.ticket).filter(|ticket| ticket.serial == key.serial)?;
+        ticket.flows.as_deref().filter(|_| matches!(ticket.state, Wait::Waiting(..)))
+    }
+
     /// The callee takes more items. A call that is not in flight has crossed it.
     pub(crate) fn grant(&mut self, channel: ChannelId, more: u32) -> Result<Option<Waker>, Fault> {
         let Some(call) = self.call(channel) else { return Ok(None) };

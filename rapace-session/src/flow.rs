@@ -252,6 +252,21 @@ impl Inflow {
         Some(std::mem::take(&mut self.taken))
     }
 
+    /// What a simulation checks: the credit that its sender has, and what the items cost that were not granted anew. They
+    /// make up the window.
+    #[cfg(test)]
+    pub(crate) fn account(&self) -> (i64, i64) {
+        let cost = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX) + i64::from(ITEM_COST);
+        let begun = self.begun.as_ref().map(|begun| begun.bytes());
+        let kept: i64 = self.items.iter().map(|item| item.len()).chain(begun).map(cost).sum();
+        (self.credit, kept + i64::from(self.taken))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, InflowState::Ended)
+    }
+
     /// Bytes that are kept for it, when it goes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.kept + self.begun.as_ref().map_or(0, |begun| begun.heap_bytes())
@@ -284,6 +299,11 @@ impl Outflow {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    #[cfg(test)]
+    pub(crate) fn credit(&self) -> i64 {
+        self.credit
     }
 
     /// No more items; says whether that is news.

@@ -39,6 +39,7 @@ mod served;
 mod alarm;
 mod caller;
 mod calling;
+mod clock;
 mod draft;
 mod executor;
 #[cfg(feature = "fault-injection")]
@@ -58,6 +59,8 @@ mod patience;
 mod pending;
 mod session;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod streaming;
 mod tasks;

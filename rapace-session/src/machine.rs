@@ -350,6 +350,12 @@ impl Machine {
         self.served.is_cancelled(key)
     }
 
+    /// Whether the final of a call of the peer has been sent to its end.
+    #[cfg(test)]
+    pub(crate) fn is_over(&self, key: ServedKey) -> bool {
+        self.served.is_over(key)
+    }
+
     /// Sends the final message of a call of the peer, or queues it. It never waits.
     pub(crate) fn finish(
         &mut self,

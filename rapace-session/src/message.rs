@@ -101,6 +101,12 @@ impl Inbound {
         self.header.kind
     }
 
+    /// Bytes of it that have come.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// Bytes that are allocated for it.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.body.heap_bytes()

@@ -164,6 +164,13 @@ impl Outbox {
         Ok(())
     }
 
+    /// The channels of items that wait.
+    #[cfg(test)]
+    pub(crate) fn item_channels(&self) -> impl Iterator<Item = ChannelId> {
+        let items = self.messages.iter().filter(|queued| queued.ticket == Ticket::Item);
+        items.map(|queued| queued.header.channel)
+    }
+
     /// Forgets everything: the session has ended.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();

@@ -498,6 +498,19 @@ impl ServedTable {
         Some(served.wakers.swap_remove(at).1)
     }
 
+    /// The streams of a call that wants its final.
+    #[cfg(test)]
+    pub(crate) fn flows(&self, key: ServedKey) -> Option<&Flows> {
+        let served = self.get(key).filter(|served| !served.cancelled && !matches!(served.stage, Stage::Ending))?;
+        served.flows.as_deref()
+    }
+
+    /// Whether nothing of a call is left here: its final has been sent to the end.
+    #[cfg(test)]
+    pub(crate) fn is_over(&self, key: ServedKey) -> bool {
+        self.get(key).is_none()
+    }
+
     /// Calls of the peer that are in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight

@@ -10,6 +10,7 @@ use rapace_core::sleep::Interest;
 use rapace_core::wait::{Calibration, Spinner, WaitStrategy};
 
 use crate::calls::CallKey;
+use crate::clock;
 use crate::error::{CallError, SessionEnd};
 use crate::liveness::{Liveness, PeerState};
 use crate::machine::{Machine, Request, Unsent};
@@ -155,7 +156,7 @@ impl State {
     /// The next call that a thread may run which runs a handler of depth `below`. One whose time is over is not begun
     /// (SPEC C8).
     pub(crate) fn next_arrived(&mut self, below: u8) -> Option<Arrived> {
-        while self.machine.next_is_late(below, Instant::now) {
+        while self.machine.next_is_late(below, clock::now) {
             let arrived = self.machine.next_arrived(below)?;
             arrived.body.discard(&mut self.link);
             let late = Status::new(Code::DeadlineExceeded, "the time of the call was over before it began");
@@ -167,11 +168,17 @@ impl State {
 
     /// Takes what frames there are, and sends what has waited for room; says whether there may be more.
     pub(crate) fn pump(&mut self) -> bool {
+        self.pump_frames(FRAMES_PER_PUMP)
+    }
+
+    /// The same, for so many frames.
+    #[inline(always)]
+    pub(crate) fn pump_frames(&mut self, frames_max: u32) -> bool {
         let mut frames = 0;
-        while self.link.has_frame() && self.machine.end().is_none() && frames < FRAMES_PER_PUMP {
+        while self.link.has_frame() && self.machine.end().is_none() && frames < frames_max {
             match self.link.receive() {
                 Ok(Some(frame)) => {
-                    self.machine.handle(frame, &mut self.link, Instant::now);
+                    self.machine.handle(frame, &mut self.link, clock::now);
                     frames += 1;
                 }
                 Ok(None) => break,
@@ -188,7 +195,7 @@ impl State {
             self.use_room();
         }
         self.flush();
-        frames == FRAMES_PER_PUMP
+        frames == frames_max
     }
 
     /// Whether anybody waits for room.
@@ -246,7 +253,7 @@ impl State {
             self.news_to_sleeper = news;
             // A thread of the peer's may have made progress since the bell, and left it to the sleeper.
             if !self.liveness.is_rung(heartbeat) {
-                self.liveness.rung(heartbeat, Instant::now());
+                self.liveness.rung(heartbeat, clock::now());
             }
         }
     }
@@ -416,7 +423,7 @@ impl State {
     /// Wakes those whose deadline has come.
     pub(crate) fn expire_deadlines(&mut self) {
         let Some(soonest) = self.soonest else { return };
-        let now = Instant::now();
+        let now = clock::now();
         if soonest > now {
             return;
         }

@@ -260,6 +260,28 @@ impl Machine {
         }
     }
 
+    /// Whether items wait to be sent of a call of ours that nobody waits for.
+    #[cfg(test)]
+    pub(crate) fn has_orphans(&self) -> bool {
+        let ours = |channel: &ChannelId| channel.parity() == self.side.parity();
+        self.outbox.item_channels().filter(ours).any(|channel| !self.calls.is_wanted(channel))
+    }
+
+    /// Calls with items on their way in: ours, and the peer's.
+    #[cfg(test)]
+    pub(crate) fn receiving(&self) -> (usize, usize) {
+        (self.calls.receiving(), self.served.receiving())
+    }
+
+    /// The streams of a call that is in flight and was not cancelled.
+    #[cfg(test)]
+    pub(crate) fn flows(&self, key: StreamKey) -> Option<&crate::flow::Flows> {
+        match key {
+            StreamKey::Ours(call) => self.calls.flows(call),
+            StreamKey::Theirs(served) => self.served.flows(served),
+        }
+    }
+
     /// There is room: whoever waits for it with an item tries again.
     pub(crate) fn wake_streams_for_room(&mut self, ring_capacity: u32) {
         let mut keys = std::mem::take(&mut self.wait_for_room);
