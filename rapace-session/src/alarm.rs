@@ -3,9 +3,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::sync::{AtomicBool, Ordering};
 
 /// Raised by anybody, heard by the one thread that leads. Raising it while that thread is awake is no system call.
 #[derive(Debug)]

@@ -57,12 +57,16 @@ mod pace;
 mod parker;
 mod patience;
 mod pending;
+#[cfg(test)]
+#[cfg(shuttle)]
+mod schedules;
 mod session;
 mod shared;
 #[cfg(test)]
 mod simulation;
 mod state;
 mod streaming;
+mod sync;
 mod tasks;
 #[cfg(feature = "tokio")]
 pub mod tokio;

@@ -4,12 +4,11 @@
 //! be left, too, which waits for all stores before it: as much as the rest of a call's bookkeeping. Here whoever finds the
 //! lock taken queues at a gate, an ordinary lock, and the first of the queue asks again until it has it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::utils::Backoff;
-use parking_lot::Mutex;
-use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+use crate::sync::{AtomicUsize, Mutex, Ordering, SpinMutex, SpinMutexGuard, sleep};
 
 /// Between two attempts of one that waits for long: the holder has lost its processor.
 const PAUSE: Duration = Duration::from_micros(20);
@@ -53,8 +52,9 @@ impl<T> Lock<T> {
             if let Some(guard) = self.value.try_lock() {
                 break guard;
             }
-            if backoff.is_completed() {
-                std::thread::sleep(PAUSE);
+            // With shuttle others go on only when they are let.
+            if backoff.is_completed() || cfg!(shuttle) {
+                sleep(PAUSE);
             } else {
                 backoff.snooze();
             }

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
-thread_local!(static DEPTH: Cell<u8> = const { Cell::new(0) });
+crate::sync::thread_local!(static DEPTH: Cell<u8> = const { Cell::new(0) });
 
 /// The depth of the handler that this thread runs, or 0.
 pub(crate) fn depth() -> u8 {
-    DEPTH.get()
+    DEPTH.with(Cell::get)
 }
 
 /// While this lives, the thread runs a handler of some depth.
@@ -16,13 +16,13 @@ pub(crate) struct Nesting {
 
 impl Nesting {
     pub(crate) fn enter(depth: u8) -> Self {
-        Self { outer: DEPTH.replace(depth) }
+        Self { outer: DEPTH.with(|outer| outer.replace(depth)) }
     }
 }
 
 impl Drop for Nesting {
     fn drop(&mut self) {
-        DEPTH.set(self.outer);
+        DEPTH.with(|depth| depth.set(self.outer));
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rapace_core::wait::look;
+
+use crate::clock;
+use crate::sync::{self, AtomicBool, Ordering, Thread};
 
 /// The current thread's way to be woken. Waking a thread that has not gone to sleep yet is no system call.
 #[derive(Clone, Debug)]
@@ -38,11 +39,11 @@ impl Wake for Unparker {
 impl Parker {
     /// That of the current thread.
     pub(crate) fn current() -> Self {
-        thread_local!(static PARKER: OnceCell<Parker> = const { OnceCell::new() });
+        sync::thread_local!(static PARKER: OnceCell<Parker> = const { OnceCell::new() });
         PARKER.with(|parker| {
             parker
                 .get_or_init(|| {
-                    let unparker = Arc::new(Unparker { woken: AtomicBool::new(false), thread: thread::current() });
+                    let unparker = Arc::new(Unparker { woken: AtomicBool::new(false), thread: sync::current() });
                     Self { waker: Waker::from(Arc::clone(&unparker)), unparker }
                 })
                 .clone()
@@ -58,8 +59,8 @@ impl Parker {
     ///
     /// It may return early: the caller looks again at what it waits for.
     pub(crate) fn park(&self, spin: Duration, patience: Option<Duration>) {
-        let start = Instant::now();
-        while start.elapsed() < spin {
+        let start = clock::now();
+        while clock::now().duration_since(start) < spin {
             if look(|| self.unparker.woken.load(Ordering::Relaxed)) {
                 break;
             }
@@ -67,10 +68,7 @@ impl Parker {
         if self.take() {
             return;
         }
-        match patience {
-            Some(patience) => thread::park_timeout(patience),
-            None => thread::park(),
-        }
+        sync::park(patience, || self.unparker.woken.load(Ordering::Relaxed));
         self.take();
     }
 
@@ -82,6 +80,8 @@ impl Parker {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock;
+
 /// How long somebody waits: counted from the start if it was said to the peer, else from the first sleep, so that a
 /// call that is answered at once reads no clock.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +39,7 @@ impl Patience {
     /// What is left; `None` is without end.
     pub(crate) fn left(&mut self) -> Option<Duration> {
         let time = self.time?;
-        let now = Instant::now();
+        let now = clock::now();
         match self.until {
             Some(until) => Some(until.saturating_duration_since(now)),
             None => {

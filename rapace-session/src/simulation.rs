@@ -20,6 +20,8 @@ mod world;
 
 use std::thread;
 
+#[cfg(shuttle)]
+pub(crate) use peer::{links, peer_info};
 use world::World;
 
 /// What a test run goes through.

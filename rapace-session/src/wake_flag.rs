@@ -1,11 +1,11 @@
 //! The waker of a thread that runs a future while it waits on a session.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Wake;
 
 use crate::parker::Parker;
 use crate::shared::Shared;
+use crate::sync::{AtomicBool, Ordering};
 
 /// Set when the future is to be polled again; the thread hears of it whether it leads, follows or is parked.
 pub(crate) struct WakeFlag {

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rapace_core::crash::{Point, crash_point};
 use rapace_core::link::Pulse;
@@ -16,6 +16,7 @@ use rapace_core::socket::Readiness;
 use rapace_core::wait::look;
 
 use super::{Purpose, Shared};
+use crate::clock;
 use crate::handler::IncomingCall;
 use crate::handshake::EXIT_PATIENCE;
 use crate::lock::Guard;
@@ -23,6 +24,7 @@ use crate::nesting::depth;
 use crate::parker::Parker;
 use crate::patience::Patience;
 use crate::state::{SocketRead, State};
+use crate::sync;
 use crate::waiters::Waits;
 
 /// A strategy without end looks for so long between two looks at the socket.
@@ -147,7 +149,7 @@ impl Shared {
             if slice < LONG_LOOK_MIN {
                 return slice;
             }
-            let soonest = soonest.map(|at| at.saturating_duration_since(Instant::now()));
+            let soonest = soonest.map(|at| at.saturating_duration_since(clock::now()));
             [patience.left(), soonest].into_iter().flatten().fold(slice, Duration::min)
         };
         let has_come = || watch.came(&self.view) || self.alarm.is_raised();
@@ -179,7 +181,7 @@ impl Shared {
         if self.alarm.fall_asleep() && !state.has_news(interest) {
             // Not before that: nobody has rung for what had come before the sleep was announced, so it would be owed to nobody.
             state.link.set_pulse(Pulse::Dormant);
-            let start = Instant::now();
+            let start = clock::now();
             let mut timeout = patience.left();
             let mut at_most = |time: Duration| timeout = Some(timeout.map_or(time, |left| left.min(time)));
             if let Some(next) = state.soonest() {
@@ -193,7 +195,7 @@ impl Shared {
             state.leader_wants_room = purpose.wants_room();
             state = self.look_at_socket(state, timeout);
             state.leader_wants_room = false;
-            state.spinner(purpose).slept(start.elapsed());
+            state.spinner(purpose).slept(clock::now().duration_since(start));
         }
         self.alarm.wake_up(false);
         state.attend();
@@ -203,17 +205,17 @@ impl Shared {
     /// Waits on the socket, without the lock, and reads it.
     fn look_at_socket<'a>(&'a self, state: Guard<'a, State>, timeout: Option<Duration>) -> Guard<'a, State> {
         let mut ready = Ok(Readiness::default());
-        let begun = Instant::now();
+        let begun = clock::now();
         let mut state = self.relock(state, || {
             crash_point(Point::Asleep);
-            ready = self.socket.wait_or_alarm(self.pidfd(), Some(self.alarm.event()), timeout);
+            ready = sync::wait(&self.socket, self.pidfd(), self.alarm.event(), timeout);
             crash_point(Point::Awake);
             self.alarm.wake_up(matches!(ready, Ok(Readiness { alarm: true, .. })));
         });
         // Before the bell is read: with that, the peer takes it that what it was rung for is seen to.
         state.attend();
         // The exit status may take a moment longer than the end of the socket, but not longer than the waiter has.
-        let left = timeout.map_or(EXIT_PATIENCE, |timeout| timeout.saturating_sub(begun.elapsed()));
+        let left = timeout.map_or(EXIT_PATIENCE, |timeout| timeout.saturating_sub(clock::now().duration_since(begun)));
         self.read_socket(state, ready, left.min(EXIT_PATIENCE))
     }
 
@@ -313,8 +315,8 @@ fn look_for(slice: Duration, cut: impl FnOnce(Duration) -> Duration, mut find: i
     if look(&mut find) {
         return true;
     }
-    let (start, time) = (Instant::now(), cut(slice));
-    while start.elapsed() < time {
+    let (start, time) = (clock::now(), cut(slice));
+    while clock::now().duration_since(start) < time {
         if look(&mut find) {
             return true;
         }
