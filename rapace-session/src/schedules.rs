@@ -9,6 +9,7 @@
 //! tries, `RAPACE_SHUTTLE_SEED` which ones, and `RAPACE_SHUTTLE_REPLAY` is a schedule that a failure has printed.
 
 mod models;
+mod parts;
 
 use std::sync::Arc;
 use std::time::Instant;
