@@ -15,6 +15,7 @@ use rapace_core::layout::LINE_WORDS;
 use rapace_core::returns::{AllegedReturn, ReturnReader, ReturnWriter};
 use rapace_core::ring::{Consumer, Producer};
 use rapace_core::sleep::{Bell, Due, Interest, News, Sleeper};
+use rapace_core::slots::{Class, SlotPool};
 use rapace_core::sync::{AtomicU64, Ordering};
 use rapace_core::words::PeerWords;
 
@@ -239,5 +240,132 @@ fn no_news_of_room_is_lost() {
         receiver.join().unwrap();
         let bells = memory.bells.load(Ordering::Relaxed);
         assert!(room || bells == 1, "asleep with room in the ring");
+    });
+}
+
+/// One that sleeps for frames alone, and waits for room from then on, as another thread of its process wants to send: no
+/// schedule leaves room in the ring and it asleep.
+#[test]
+fn a_sleep_that_is_widened_hears_of_room() {
+    loom::model(|| {
+        let memory = Memory::new(2);
+        let mut producer = Producer::new(2);
+        producer.publish(&memory.ring, &[7; BODY_WORDS]);
+        producer.publish(&memory.ring, &[7; BODY_WORDS]);
+        let mut sleeper = Sleeper::default();
+        sleeper.arm(&memory.sleep[0], Interest::Frames);
+        let receiver = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || {
+                let (mut consumer, mut bell) = (Consumer::new(2), Bell::default());
+                for _ in 0..2 {
+                    consumer.take(PeerWords::new(&memory.ring)).unwrap().unwrap();
+                    consumer.announce(&memory.consumed[0]);
+                    if bell.due(PeerWords::new(&memory.sleep), News { frames: false, room: true }) {
+                        memory.bells.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        };
+        sleeper.arm(&memory.sleep[0], Interest::FramesAndRoom);
+        let room = producer.has_room(0, PeerWords::new(&memory.consumed)).unwrap();
+        receiver.join().unwrap();
+        let bells = memory.bells.load(Ordering::Relaxed);
+        assert!(bells <= sleeper.sleeps(), "rung more often than it slept");
+        assert!(room || bells == 1, "asleep with room in the ring");
+    });
+}
+
+/// A consumer that has not announced what it took does so before it sleeps, and rings: it never sleeps beside a producer that
+/// sleeps over a full ring.
+#[test]
+fn who_announces_late_does_not_sleep_beside_who_waits_for_room() {
+    loom::model(|| {
+        let memory = Memory::new(2);
+        // The producer's sleep word and bells are those of the memory; here are the consumer's.
+        let consumer_sleep = Arc::new(words(1));
+        let mut producer = Producer::new(2);
+        producer.publish(&memory.ring, &[7; BODY_WORDS]);
+        let receiver = {
+            let (memory, sleep) = (Arc::clone(&memory), Arc::clone(&consumer_sleep));
+            thread::spawn(move || {
+                let (mut consumer, mut bell, mut sleeper) = (Consumer::new(2), Bell::default(), Sleeper::default());
+                let mut take = || consumer.take(PeerWords::new(&memory.ring)).unwrap().is_some();
+                let taken = [take(), take()].into_iter().filter(|taken| *taken).count();
+                // As `Link::arm` does it.
+                if consumer.announce(&memory.consumed[0])
+                    && bell.due(PeerWords::new(&memory.sleep), News { frames: false, room: true })
+                {
+                    memory.bells.fetch_add(1, Ordering::Relaxed);
+                }
+                sleeper.arm(&sleep[0], Interest::Frames);
+                let more = consumer.take(PeerWords::new(&memory.ring)).unwrap().is_some();
+                (taken, more)
+            })
+        };
+        producer.publish(&memory.ring, &[7; BODY_WORDS]);
+        let mut bell = Bell::default();
+        let rung = bell.due(PeerWords::new(&consumer_sleep), News { frames: true, room: false });
+        let mut sleeper = Sleeper::default();
+        sleeper.arm(&memory.sleep[0], Interest::FramesAndRoom);
+        let room = producer.has_room(0, PeerWords::new(&memory.consumed)).unwrap();
+        let (taken, more) = receiver.join().unwrap();
+        let consumer_sleeps = !more && !rung;
+        let producer_sleeps = !room && memory.bells.load(Ordering::Relaxed) == 0;
+        assert!(taken == 2 || !consumer_sleeps, "the consumer sleeps over a message");
+        assert!(!(consumer_sleeps && producer_sleeps), "both sleep, and one waits for room");
+    });
+}
+
+/// The pool gives a slot out again, and its owner writes to it, only when the receiver has read it.
+#[test]
+fn a_slot_is_allocated_again_only_when_it_has_been_read() {
+    // More entries than messages, so that nothing but the return says that a slot was read.
+    const CAPACITY: u32 = 4;
+    const SLOTS: u32 = 2;
+    const MESSAGES: u64 = 3;
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let memory = Memory::new(CAPACITY as usize);
+        let receiver = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || {
+                let (mut consumer, mut writer) = (Consumer::new(CAPACITY), ReturnWriter::new(CAPACITY));
+                while consumer.taken() < MESSAGES {
+                    if let Some([message, slot, generation, ..]) = consumer.take(PeerWords::new(&memory.ring)).unwrap()
+                    {
+                        let (slot, generation) = (u32::try_from(slot).unwrap(), u32::try_from(generation).unwrap());
+                        assert_eq!(memory.cells[slot as usize].read(), message, "the bytes of another message");
+                        writer.give_back(&memory.returns, slot, generation);
+                    } else {
+                        thread::yield_now();
+                    }
+                }
+            })
+        };
+        let (mut producer, mut reader) = (Producer::new(CAPACITY), ReturnReader::new(CAPACITY));
+        let mut pool = SlotPool::new(SLOTS);
+        while producer.published() < MESSAGES {
+            // As `Link::take_slots` does it.
+            let run = pool.allocate(1, Class::Reply).or_else(|| {
+                while let Some(returned) = reader.take(PeerWords::new(&memory.returns)).unwrap() {
+                    pool.take_back(returned.slot, returned.generation).unwrap();
+                }
+                pool.allocate(1, Class::Reply)
+            });
+            let Some(run) = run else {
+                thread::yield_now();
+                continue;
+            };
+            assert!(producer.has_room(0, PeerWords::new(&memory.consumed)).unwrap());
+            let message = producer.published() + 1;
+            let mut body = [0; BODY_WORDS];
+            body[..3].copy_from_slice(&[message, run.slot.into(), run.generation.into()]);
+            memory.cells[run.slot as usize].write(message);
+            pool.hand_over(run, 1);
+            producer.publish(&memory.ring, &body);
+        }
+        receiver.join().unwrap();
     });
 }
