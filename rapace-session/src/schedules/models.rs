@@ -176,6 +176,25 @@ fn every_caller_finds_room_in_the_end() {
     });
 }
 
+/// Those that wait for room hear of it though nobody hands the ring to them.
+#[test]
+fn every_caller_finds_room_beside_a_leader_that_stays() {
+    explore(|| {
+        let (a, b) = pair(WaitStrategy::Park, 1, echo, echo);
+        let servers = [serve(Arc::clone(&a)), serve(b)];
+        let callers: Vec<_> = (0u8..3)
+            .map(|number| {
+                let a = Arc::clone(&a);
+                thread::spawn(move || echoes(&a, ECHO, &[number]))
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        close(&a);
+        servers.into_iter().for_each(|server| server.join().unwrap());
+        is_idle(&a);
+    });
+}
+
 /// A thread that waits serves the calls that its own needs, whoever of them leads.
 #[test]
 fn nested_calls_end_whoever_serves_them() {
