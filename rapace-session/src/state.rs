@@ -116,7 +116,7 @@ impl State {
             task_is_due: false,
             soonest: None,
             #[cfg(feature = "tokio")]
-            pace: crate::pace::Pace::new(Instant::now()),
+            pace: crate::pace::Pace::new(clock::now()),
             #[cfg(feature = "tokio")]
             useful_at_sleep: 0,
             attendant_looks: None,
