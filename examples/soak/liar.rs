@@ -14,13 +14,11 @@ use rapace_core::side::Side;
 use std::os::fd::AsRawFd;
 
 use crate::contract::TURN_ID;
-use crate::temper::Trick;
+use crate::temper::{NOBODY_NOTICED, Trick};
 use raw::{Raw, Received, answer_header};
 
 /// How long a lie may go unnoticed.
 const UNNOTICED: Duration = Duration::from_secs(20);
-/// The exit code of a liar that nobody has noticed.
-const NOBODY_NOTICED: i32 = 5;
 /// Words of a round of scribbling; half of them fall into the header and the rings.
 const SCRIBBLED: usize = 2000;
 /// The words of the header page and of the ring behind it.

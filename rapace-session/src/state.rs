@@ -331,7 +331,7 @@ impl State {
         self.link.arm(interest);
         let came = self.has_news(interest);
         if came {
-            self.link.disarm();
+            self.attend();
         }
         came
     }
