@@ -27,7 +27,7 @@ use crate::shared::Shared;
 use crate::simulation::{links, peer_info};
 
 /// Schedules of each scheduler.
-const ITERATIONS: u64 = 100;
+const ITERATIONS: u64 = 500;
 /// Times at which a schedule of the second scheduler departs from the order of its threads.
 const DEPTH: usize = 3;
 /// More than any schedule needs that comes to its end.
