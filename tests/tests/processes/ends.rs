@@ -44,6 +44,8 @@ fn those_who_wait_for_room_hear_of_a_plugin_that_goes_away() {
 #[test]
 fn a_sleeping_peer_is_woken_for_a_go_away() {
     let plugin = Plugin::start(&["serve"]);
+    // Before it serves it is dormant too, and not asleep.
+    plugin.try_call(method::ECHO, b"").unwrap();
     eventually("the plugin is dormant", || plugin.peer_state() == PeerState::Dormant);
     let before = plugin.stats().link.bells_sent;
     plugin.go_away(&Status::new(Code::Unavailable, "the host drains"));
