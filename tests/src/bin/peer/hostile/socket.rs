@@ -97,12 +97,13 @@ pub(super) fn stop_listening(raw: &mut Raw) -> Result<(), Failure> {
 
 /// Ends, and leaves a process that has the socket.
 pub(super) fn leave_a_child(raw: &mut Raw) -> Result<(), Failure> {
+    // The child takes the bells from then on.
+    let request = raw.receive_request()?;
     let socket = raw.fake.socket.as_fd().try_clone_to_owned()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["hostile", CHILD]).stdin(Stdio::from(socket)).stdout(Stdio::null()).stderr(Stdio::null());
     // It outlives this process, whose parent reaps it.
     drop(command.spawn()?);
-    let request = raw.receive_request()?;
     answer(raw, &request, b"");
     std::process::exit(3)
 }
