@@ -14,11 +14,15 @@ use rapace_core::side::Side;
 use std::os::fd::AsRawFd;
 
 use crate::contract::TURN_ID;
-use crate::temper::{NOBODY_NOTICED, Trick};
+use crate::temper::{NO_BELL_TOO_MANY, Trick};
 use raw::{Raw, Received, answer_header};
 
 /// How long a lie may go unnoticed.
 const UNNOTICED: Duration = Duration::from_secs(20);
+/// The exit code of a liar that nobody has noticed.
+const NOBODY_NOTICED: i32 = 5;
+/// Bells that a socket holds, so that nobody can have counted them.
+const UNREAD_BELLS_MAX: u64 = 512;
 /// Words of a round of scribbling; half of them fall into the header and the rings.
 const SCRIBBLED: usize = 2000;
 /// The words of the header page and of the ring behind it.
@@ -36,8 +40,11 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         }
         if let Some((trick, since)) = liar.trick {
             if since.elapsed() > UNNOTICED {
-                eprintln!("nobody has noticed {trick:?} in {} rounds, {} bells rung", liar.rounds, liar.rung);
-                std::process::exit(NOBODY_NOTICED);
+                let sleeps = liar.raw.fake.load(header::SLEEP) >> 2;
+                let (rounds, rung) = (liar.rounds, liar.rung);
+                eprintln!("nobody has noticed {trick:?} in {rounds} rounds, {rung} bells rung for {sleeps} sleeps");
+                let allowed = trick == Trick::Bells && rung <= sleeps + UNREAD_BELLS_MAX;
+                std::process::exit(if allowed { NO_BELL_TOO_MANY } else { NOBODY_NOTICED });
             }
             liar.rounds += 1;
             liar.lie(trick)?;

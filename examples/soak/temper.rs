@@ -6,8 +6,8 @@ use clap::ValueEnum;
 
 /// The exit code of a plugin that leaves in the middle of its work.
 pub(crate) const LEAVES: i32 = 7;
-/// The exit code of a liar that nobody has noticed.
-pub(crate) const NOBODY_NOTICED: i32 = 5;
+/// The exit code of one that has rung for long, but no oftener than its host has slept (SPEC K7).
+pub(crate) const NO_BELL_TOO_MANY: i32 = 6;
 /// The exit code of one that leaves before the handshake.
 pub(crate) const NEVER_STARTS: i32 = 9;
 
@@ -160,8 +160,7 @@ impl Trick {
             (Self::State, End::Fault(rule)) => *rule == "L6",
             (Self::NoCall, End::Fault(rule)) => *rule == "C2",
             (Self::Bells, End::Fault(rule)) => *rule == "K7",
-            // A host that has slept more often than it was rung allows as many bells more.
-            (Self::Bells, End::Exit(NOBODY_NOTICED)) => true,
+            (Self::Bells, End::Exit(NO_BELL_TOO_MANY)) => true,
             (Self::Datagram, End::Fault(rule)) => *rule == "K6",
             _ => false,
         }
