@@ -28,7 +28,9 @@
 
 mod builder;
 mod host;
+mod manifest;
 mod plugin;
+mod policy;
 mod spec;
 
 mod attendance;
@@ -43,8 +45,10 @@ mod tail;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use ending::{CrashReport, Ending, ShutdownReport};
 pub use host::PluginHost;
+pub use manifest::{Manifest, Permissions, PluginLimits};
 pub use output::{OutputLine, Stream};
 pub use plugin::PluginHandle;
+pub use policy::{Backoff, Breaker, RestartLimit, RestartPolicy, Supervision, Unresponsive};
 pub use spec::{INHERITED_VARIABLES, PluginSpec};
 pub use start::{StartCause, StartError};
 pub use state::{PluginEvent, PluginState, StateChange};
