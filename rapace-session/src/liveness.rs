@@ -87,6 +87,10 @@ impl Liveness {
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "tokio", not(shuttle)))]
+mod handlers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -271,9 +271,9 @@ impl State {
         self.link.disarm();
     }
 
-    /// Nobody looks any more, or only sleeps.
+    /// Nobody looks any more, or only sleeps: whatever handlers run beside a sleeper, it sees to what it is rung for (SPEC L1).
     pub(crate) fn rest(&mut self) {
-        if self.running == 0 {
+        if self.running == 0 || self.link.is_armed() {
             self.link.set_pulse(Pulse::Dormant);
         }
     }
