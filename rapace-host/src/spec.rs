@@ -70,7 +70,9 @@ impl PluginSpec {
     pub(crate) fn configured(&self, config: &Config) -> Config {
         let config = config.clone();
         #[cfg(feature = "fault-injection")]
-        let config = Config { fault_injection: self.faults.clone().or(config.fault_injection), ..config };
+        let own = self.faults.clone().map(rapace_session::FaultInjection::from).unwrap_or_default();
+        #[cfg(feature = "fault-injection")]
+        let config = Config { fault_injection: own.or(config.fault_injection), ..config };
         config
     }
 

@@ -120,6 +120,7 @@ impl Plugin {
 #[cfg(feature = "fault-injection")]
 fn with_faults(config: Config) -> Result<Config, AttachError> {
     let found = rapace_session::fault_injection::FaultInjector::from_env()?;
+    let found = found.map(rapace_session::FaultInjection::from).unwrap_or_default();
     Ok(Config { fault_injection: found.or(config.fault_injection), ..config })
 }
 

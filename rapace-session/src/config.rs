@@ -34,8 +34,32 @@ pub struct Config {
     /// Whose large payloads are read where they lie.
     pub read_in_place: ReadInPlace,
     /// What makes faults on purpose, for tests.
+    pub fault_injection: FaultInjection,
+}
+
+/// What makes faults on purpose: nothing, unless the feature `fault-injection` gives it an injector (`injector.into()`).
+///
+/// It is there without the feature too, so that a `Config` with all of its fields is one whoever else asks for the feature.
+#[derive(Clone, Debug, Default)]
+pub struct FaultInjection {
     #[cfg(feature = "fault-injection")]
-    pub fault_injection: Option<crate::fault_injection::FaultInjector>,
+    pub(crate) injector: Option<crate::fault_injection::FaultInjector>,
+}
+
+#[cfg(feature = "fault-injection")]
+impl FaultInjection {
+    /// This, or the other where this is nothing.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { injector: self.injector.or(other.injector) }
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+impl From<crate::fault_injection::FaultInjector> for FaultInjection {
+    fn from(injector: crate::fault_injection::FaultInjector) -> Self {
+        Self { injector: Some(injector) }
+    }
 }
 
 /// Whose large payloads are read where they lie, without a copy.
@@ -83,5 +107,30 @@ impl Config {
     /// The defaults, for a program of this name and version.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         Self { name: name.into(), version: version.into(), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is compiled with the feature that makes faults, and without.
+    #[test]
+    fn a_configuration_has_the_same_fields_whatever_the_features() {
+        let Config {
+            name,
+            version,
+            registry: _,
+            geometry: _,
+            backing: _,
+            prefault: _,
+            limits: _,
+            timeouts: _,
+            wait: _,
+            faults: _,
+            read_in_place: _,
+            fault_injection: _,
+        } = Config::new("test", "1");
+        assert_eq!((name.as_str(), version.as_str()), ("test", "1"));
     }
 }

@@ -21,7 +21,7 @@
 //! assert_eq!(text.parse(), Ok(plan.clone()));
 //! assert_eq!(plan.to_string(), text);
 //!
-//! // For a session: `Config { fault_injection: Some(faults.clone()), ..config }`.
+//! // For a session: `Config { fault_injection: faults.clone().into(), ..config }`.
 //! let faults = FaultInjector::new(plan);
 //! // What a failed test prints: a plan that replays, and what calls have met.
 //! println!("{faults}");

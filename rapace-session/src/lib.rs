@@ -78,7 +78,7 @@ pub use body::Body;
 pub use caller::{AsCaller, Caller, CallerSlot};
 pub use calling::Calling;
 pub use calls::Reply;
-pub use config::{Config, Prefault, ReadInPlace, SegmentBacking, WaitStrategy};
+pub use config::{Config, FaultInjection, Prefault, ReadInPlace, SegmentBacking, WaitStrategy};
 #[doc(hidden)]
 pub use draft::{Draft, DraftWriter};
 pub use error::{CallError, SessionEnd};

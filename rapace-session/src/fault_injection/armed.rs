@@ -25,7 +25,7 @@ pub(crate) struct Armed {
 impl Armed {
     /// The injector of a configuration, if it has one.
     pub(crate) fn new(config: &Config, peer: &Arc<PeerInfo>) -> Option<Self> {
-        let injector = config.fault_injection.clone()?;
+        let injector = config.fault_injection.injector.clone()?;
         let armed = Self { injector, own: config.registry.clone(), peer: Arc::clone(peer) };
         for name in armed.injector.plan().rules().iter().filter_map(|rule| rule.name()) {
             let known = name.rsplit_once('.').is_some_and(|(service, method)| {

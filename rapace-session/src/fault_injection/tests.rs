@@ -17,7 +17,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(plan: &str) -> Config {
-    let fault_injection = Some(FaultInjector::new(plan.parse().unwrap()));
+    let fault_injection = FaultInjector::new(plan.parse().unwrap()).into();
     Config { fault_injection, ..Config::new("test", "1") }
 }
 
