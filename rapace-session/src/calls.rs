@@ -250,6 +250,13 @@ impl CallTable {
         ticket.is_some_and(|ticket| matches!(ticket.state, Wait::Done(..)))
     }
 
+    /// Whether the peer has answered, and that can be taken.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn has_answer(&self, key: CallKey) -> bool {
+        let ticket = self.tickets.get(key.ticket).filter(|ticket| ticket.serial == key.serial);
+        ticket.is_some_and(|ticket| matches!(ticket.state, Wait::Done(Ok(_) | Err(CallError::Status(_)), _)))
+    }
+
     /// Who is to be woken when the call ends; at once, if it has: a fault may have ended it since its outcome was asked for.
     pub(crate) fn set_waker(&mut self, key: CallKey, new: &Waker, wakes: &mut Vec<Waker>, spent: &mut Vec<Waker>) {
         match self.wait(key) {

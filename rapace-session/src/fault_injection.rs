@@ -77,7 +77,7 @@ pub use parse::PlanError;
 pub use plan::{FaultPlan, FaultRule, FaultSide};
 
 pub(crate) use armed::Armed;
-pub(crate) use calling::{Meeting, Replies, meet_reply};
+pub(crate) use calling::{Meeting, Replies, meet_reply, waits_for_death};
 pub(crate) use serving::{Coming, meet};
 
 #[cfg(test)]

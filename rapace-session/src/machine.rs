@@ -294,6 +294,12 @@ impl Machine {
         self.calls.has_outcome(key)
     }
 
+    /// Whether there is one, and it is the peer's.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn has_answer(&self, key: CallKey) -> bool {
+        self.calls.has_answer(key)
+    }
+
     /// Who is to be woken when the call ends; at once, if it has.
     pub(crate) fn set_waker(&mut self, key: CallKey, waker: &Waker) {
         self.calls.set_waker(key, waker, &mut self.wakes, &mut self.spent);

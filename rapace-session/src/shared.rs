@@ -271,10 +271,14 @@ impl Shared {
 
     /// The outcome of a call, once, on its way out of the lock.
     pub(crate) fn take(self: &Arc<Self>, state: &mut State, key: CallKey) -> Option<Outcome> {
+        #[cfg(feature = "fault-injection")]
+        if self.armed.is_some() && crate::fault_injection::waits_for_death(self, state, key) {
+            return None;
+        }
         let mut outcome = state.machine.take(key)?;
         #[cfg(feature = "fault-injection")]
         if self.armed.is_some() {
-            outcome = crate::fault_injection::meet_reply(self, state, key, outcome);
+            outcome = crate::fault_injection::meet_reply(state, key, outcome);
         }
         if let Ok(reply) = &mut outcome {
             reply.body.leave_for(self);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rapace_core::Side;
 use rapace_registry::{MethodId, Registry};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Signal, getpid, kill_process, pidfd_send_signal};
 
 use super::fate::Fate;
 use super::injector::FaultInjector;
@@ -63,9 +63,8 @@ pub(super) fn kill_plugin(shared: &Shared) {
     shared.leave(state);
 }
 
-/// Kills the plugin: this process, or that which this side has started. The session's lock may be held: nobody takes it
-/// who has that of the process.
-pub(super) fn kill_process_of(shared: &Shared) -> Option<ExitStatus> {
+/// Kills the plugin, this process or that which this side has started, without waiting for its end; says whether there is one.
+pub(super) fn send_kill(shared: &Shared) -> bool {
     if shared.side() == Side::B {
         // The process has no say in this signal, so there is no way past it.
         let _ = kill_process(getpid(), Signal::KILL);
@@ -73,5 +72,14 @@ pub(super) fn kill_process_of(shared: &Shared) -> Option<ExitStatus> {
             std::thread::park();
         }
     }
+    let pidfd = shared.pidfd();
+    // An error means that it has ended already.
+    let _ = pidfd.map(|pidfd| pidfd_send_signal(pidfd, Signal::KILL));
+    pidfd.is_some()
+}
+
+/// The same, and waits for its end.
+fn kill_process_of(shared: &Shared) -> Option<ExitStatus> {
+    send_kill(shared);
     shared.process().and_then(|process| process.lock().kill())
 }

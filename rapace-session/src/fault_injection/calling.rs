@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::action::FaultAction;
-use super::armed::{kill_plugin, kill_process_of};
+use super::armed::{kill_plugin, send_kill};
 use super::chance::corrupt;
 use super::fate::Fate;
 use super::plan::FaultSide;
@@ -198,8 +198,22 @@ impl Replies {
     }
 }
 
+/// Whether the plugin is to die before a call has its outcome, and has not yet: it is killed then, and nobody waits for its
+/// end with the session's lock. Whoever drains the ring hears of it, as of any death.
+pub(crate) fn waits_for_death(shared: &Shared, state: &mut State, key: CallKey) -> bool {
+    let dies = |(other, fate): &(CallKey, Fate)| *other == key && fate.action == FaultAction::KillAfter;
+    if !state.replies.0.iter().any(dies) || !state.machine.has_answer(key) || state.machine.end().is_some() {
+        return false;
+    }
+    if !send_kill(shared) {
+        // A host that has started no process loses the session as if it had.
+        state.peer_gone(None);
+    }
+    state.machine.end().is_none()
+}
+
 /// What a call's outcome has become.
-pub(crate) fn meet_reply(shared: &Shared, state: &mut State, key: CallKey, outcome: Outcome) -> Outcome {
+pub(crate) fn meet_reply(state: &mut State, key: CallKey, outcome: Outcome) -> Outcome {
     let Some(at) = state.replies.0.iter().position(|(other, _)| *other == key) else { return outcome };
     let (_, fate) = state.replies.0.swap_remove(at);
     match (fate.action, outcome) {
@@ -212,9 +226,7 @@ pub(crate) fn meet_reply(shared: &Shared, state: &mut State, key: CallKey, outco
         (FaultAction::KillAfter, Err(CallError::Status(_))) => {}
         (_, outcome) => return outcome,
     }
-    let exit = kill_process_of(shared);
-    state.peer_gone(exit);
-    let end = state.machine.end().cloned().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(exit)));
+    let end = state.machine.end().cloned().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(None)));
     Err(CallError::SessionEnded { end })
 }
 
