@@ -169,7 +169,8 @@ impl Socket {
         listener::connect(path.as_ref()).map(|fd| Self { fd, guard: Guard::Open })
     }
 
-    /// Takes a descriptor that was inherited or received, if it is such a socket.
+    /// Takes a descriptor that was inherited or received, if it is such a socket: as a plugin's end, unless
+    /// [`for_host`](Self::for_host) follows.
     ///
     /// # Errors
     ///
@@ -187,6 +188,18 @@ impl Socket {
         Ok(Self { fd, guard: Guard::Open })
     }
 
+    /// The same as a host's end: from now on it takes no descriptors. (What was sent before is not held back by the kernel.)
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    pub fn for_host(self) -> io::Result<Self> {
+        match self {
+            Self { fd, guard: Guard::Open } => Ok(Self { guard: Guard::of(&fd)?, fd }),
+            guarded => Ok(guarded),
+        }
+    }
+
     /// Takes the socket that is standard input, and puts `/dev/null` in its place (SPEC E1 to E3).
     ///
     /// # Errors
@@ -202,6 +215,7 @@ impl Socket {
 
     /// Gives the descriptor up, to be inherited or sent.
     pub fn into_fd(self) -> OwnedFd {
+        self.guard.release();
         self.fd
     }
 

@@ -155,6 +155,7 @@ impl Handshake<PeerA> {
     pub fn offer(socket: Socket, process: Option<Process>, config: Config) -> Result<Self, HandshakeError> {
         let geometry = Geometry::new(config.geometry)?;
         let hello = own_hello::<PeerA>(&config)?;
+        let socket = socket.for_host()?;
         let nonce = fresh_nonce();
         let (segment, offer, memory) = create_segment(&config, geometry, nonce)?;
         let start = Instant::now();

@@ -13,7 +13,7 @@ use nix::sys::socket::SetSockOpt;
 use nix::libc;
 use nix::{setsockopt_impl, sockopt_impl};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, RecvMsg, ReturnFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, RecvMsg, ReturnFlags, Shutdown, recvmsg, shutdown};
 
 /// From the kernel's headers: neither nix nor rustix has it yet.
 const SO_PASSRIGHTS: libc::c_int = 83;
@@ -29,11 +29,17 @@ pub(super) enum Guard {
     /// The kernel does.
     Kernel,
     /// Messages are looked at. This duplicate is closed last.
-    Looks(#[expect(dead_code, reason = "only its drop matters")] LastClose),
+    Looks(LastClose),
 }
 
 impl Guard {
-    /// For a socket that is to bring no descriptors. A listening one passes the kernel's part on to what it accepts.
+    /// For a listening socket: what it accepts has the kernel's part from the start, where there is one.
+    pub(super) fn inherit(fd: &OwnedFd) {
+        // Elsewhere each connection looks for itself.
+        let _ = PassRights.set(fd, &false);
+    }
+
+    /// For a socket that is to bring no descriptors.
     pub(super) fn of(fd: &OwnedFd) -> std::io::Result<Self> {
         match PassRights.set(fd, &false) {
             Ok(()) => Ok(Self::Kernel),
@@ -43,6 +49,13 @@ impl Guard {
 
     fn looking(fd: &OwnedFd) -> std::io::Result<Self> {
         Ok(Self::Looks(LastClose(Some(fd.try_clone()?))))
+    }
+
+    /// The socket goes on without.
+    pub(super) fn release(mut self) {
+        if let Self::Looks(LastClose(fd)) = &mut self {
+            *fd = None;
+        }
     }
 
     /// What may be done with the next message.
@@ -69,13 +82,15 @@ pub(super) enum Next {
     Forbidden,
 }
 
-/// Closes a socket where that holds nobody up.
+/// Shuts a socket down and closes it where that holds nobody up.
 #[derive(Debug)]
 pub(super) struct LastClose(Option<OwnedFd>);
 
 impl Drop for LastClose {
     fn drop(&mut self) {
         let Some(fd) = self.0.take() else { return };
+        // Nothing comes between the look and the close. It can only fail when the connection has ended already.
+        let _ = shutdown(&fd, Shutdown::Both);
         // At the end of the file there is an empty message for ever, which holds nothing.
         if peek(fd.as_fd()).is_ok_and(|found| found.bytes > 0 || found.flags.contains(ReturnFlags::CTRUNC)) {
             // Without a thread it is closed here.
@@ -178,6 +193,37 @@ mod tests {
         drop(plugin);
         at_once(move || drop(host));
         drop(other);
+    }
+
+    #[test]
+    fn nothing_comes_between_the_last_look_and_the_close() {
+        let (host, plugin) = by_looking();
+        // As if it were not closed yet.
+        let _held = host.fd.try_clone().unwrap();
+        drop(host);
+        let (stream, _other) = lingering();
+        assert_eq!(ring_with(&plugin, stream.try_clone().unwrap()), Err(rustix::io::Errno::PIPE));
+        sockopt::set_socket_linger(&stream, None).unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_that_is_given_up_stays_connected() {
+        let (host, plugin) = by_looking();
+        let host = host.into_fd();
+        assert_eq!(plugin.ring().unwrap(), Ring::Rung);
+        assert_eq!(Socket::from_fd(host).unwrap().drain(8).unwrap().bells, 1);
+    }
+
+    #[test]
+    fn a_host_takes_no_descriptors_however_it_has_come_by_its_end() {
+        let (plugin, host) = Socket::pair().unwrap();
+        let host = Socket::from_fd(host.into_fd()).unwrap().for_host().unwrap();
+        let (stream, _other) = lingering();
+        match ring_with(&plugin, stream.try_clone().unwrap()) {
+            Ok(()) => assert_eq!(host.drain(8), Err(PeerFault::Descriptors)),
+            Err(error) => assert_eq!(error, rustix::io::Errno::PERM),
+        }
+        sockopt::set_socket_linger(&stream, None).unwrap();
     }
 
     #[test]

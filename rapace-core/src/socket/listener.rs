@@ -38,7 +38,7 @@ impl Listener {
         let address = address(&path)?;
         let fd = socket()?;
         // What is accepted inherits it, so that a peer has no moment before.
-        Guard::of(&fd).map_err(os("guard the socket"))?;
+        Guard::inherit(&fd);
         // The kernel gives the file the mode of the socket, so there is no moment at which others may connect.
         fchmod(&fd, Mode::RUSR | Mode::WUSR).map_err(os("set the mode of the socket"))?;
         match bind(&fd, &address) {
