@@ -67,8 +67,8 @@ pub enum StartCause {
         /// How.
         exit: ExitStatus,
     },
-    /// It closed its socket, or standard input, and went on.
-    #[error("it closed its socket before the handshake was complete, and did not end")]
+    /// It closed its socket, or standard input, and either went on or took longer than a moment to end.
+    #[error("it closed its socket before the handshake was complete, and had not ended a moment later")]
     HungUp,
     /// It runs, but does not do its part of the handshake.
     #[error("no {due} from it within {waited:?}")]

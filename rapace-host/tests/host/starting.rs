@@ -143,7 +143,7 @@ fn a_program_that_closes_its_socket() {
     let error = fails_in_time(script("exec sleep 1000 </dev/null"));
     assert_eq!(
         error.to_string(),
-        "plugin script (sh) did not start: it closed its socket before the handshake was complete, and did not end"
+        "plugin script (sh) did not start: it closed its socket before the handshake was complete, and had not ended a moment later"
     );
 }
 
