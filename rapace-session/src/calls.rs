@@ -11,7 +11,7 @@ use rapace_core::link::Link;
 use crate::body::Body;
 use crate::error::CallError;
 use crate::fault::Fault;
-use crate::flow::{Flows, Inflow, Outflow, Streams, Taken, set_waker};
+use crate::flow::{Flows, Granted, Inflow, Outflow, Streams, Taken, set_waker};
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -434,19 +434,14 @@ impl CallTable {
     }
 
     /// The callee takes more items. A call that is not in flight has crossed it.
-    pub(crate) fn grant(&mut self, channel: ChannelId, more: u32) -> Result<Option<Waker>, Fault> {
-        let Some(call) = self.call(channel) else { return Ok(None) };
+    pub(crate) fn grant(&mut self, channel: ChannelId, more: u32) -> Result<Granted, Fault> {
+        let Some(call) = self.call(channel) else { return Ok(Granted::default()) };
         if !call.streams.sends {
             return Err(Fault::NoStream { kind: Kind::Control.raw(), channel: channel.raw() });
         }
-        let Some(place) = call.ticket else { return Ok(None) };
+        let Some(place) = call.ticket else { return Ok(Granted::default()) };
         let outflow = self.tickets[place].flows.as_mut().and_then(|flows| flows.outflow.as_mut());
-        outflow.map_or(Ok(None), |outflow| outflow.grant(channel.raw(), more))
-    }
-
-    /// Whether somebody may wait for credit on this channel.
-    pub(crate) fn takes_credit(&mut self, channel: ChannelId) -> bool {
-        self.call(channel).is_some_and(|call| call.streams.sends && call.ticket.is_some())
+        outflow.map_or(Ok(Granted::default()), |outflow| outflow.grant(channel.raw(), more))
     }
 
     /// Calls that are in flight.

@@ -273,10 +273,21 @@ impl Inflow {
     }
 }
 
+/// What a grant has changed: nothing, on a channel that has no use for it.
+#[derive(Debug, Default)]
+pub(crate) struct Granted {
+    /// Who is to be woken.
+    pub(crate) waker: Option<Waker>,
+    /// Whether the peer had reason to send it.
+    pub(crate) of_use: bool,
+}
+
 /// Items to the peer.
 #[derive(Debug)]
 pub(crate) struct Outflow {
     credit: i64,
+    /// What the items cost that was not granted anew.
+    spent: u64,
     ended: bool,
     waker: Option<Waker>,
     /// The one that is to be woken waits for room, not for credit.
@@ -289,7 +300,7 @@ pub(crate) struct Outflow {
 
 impl Outflow {
     pub(crate) fn new(credit: u32) -> Self {
-        Self { credit: credit.into(), ended: false, waker: None, wants_room: false, last_sent: 0, burst: 0 }
+        Self { credit: credit.into(), spent: 0, ended: false, waker: None, wants_room: false, last_sent: 0, burst: 0 }
     }
 
     /// Whether an item may be begun.
@@ -315,21 +326,28 @@ impl Outflow {
     pub(crate) fn spend(&mut self, bytes: usize, serial: u64) {
         self.last_sent = serial;
         self.burst += 1;
-        self.credit = self.credit.saturating_sub_unsigned(bytes as u64 + u64::from(ITEM_COST));
+        let spent = bytes as u64 + u64::from(ITEM_COST);
+        self.spent = self.spent.saturating_add(spent);
+        self.credit = self.credit.saturating_sub_unsigned(spent);
     }
 
-    /// The peer takes so much more; gives who is to be woken.
+    /// The peer takes so much more; gives who is to be woken, and whether that is of use: it lets an item be sent for which
+    /// there was no credit, or is worth an item that was sent. Anything else may be granted without end, one at a time.
     ///
     /// # Errors
     ///
     /// C15 when that is more than anybody may have.
-    pub(crate) fn grant(&mut self, channel: u32, more: u32) -> Result<Option<Waker>, Fault> {
+    pub(crate) fn grant(&mut self, channel: u32, more: u32) -> Result<Granted, Fault> {
         let credit = self.credit.saturating_add(more.into());
         if credit > CREDIT_MAX.into() {
             return Err(Fault::CreditOverflow { channel, found: credit, bound: CREDIT_MAX });
         }
+        let lets_go_on = self.credit <= 0 && credit > 0;
+        let of_use = lets_go_on || more >= ITEM_COST && self.spent > 0;
         self.credit = credit;
-        Ok(if self.wants_room || credit <= 0 { None } else { self.waker.take() })
+        self.spent = self.spent.saturating_sub(more.into());
+        let waker = if self.wants_room || credit <= 0 { None } else { self.waker.take() };
+        Ok(Granted { waker, of_use })
     }
 
     /// Who is to be woken when there is credit, or room.
@@ -350,5 +368,26 @@ impl Outflow {
 pub(crate) fn set_waker(place: &mut Option<Waker>, new: &Waker, spent: &mut Vec<Waker>) {
     if !place.as_ref().is_some_and(|old| old.will_wake(new)) {
         spent.extend(place.replace(new.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_of_use_if_it_lets_an_item_be_sent_or_is_worth_one() {
+        let mut outflow = Outflow::new(100);
+        let is_of_use = |outflow: &mut Outflow, more| outflow.grant(1, more).unwrap().of_use;
+        assert!(!is_of_use(&mut outflow, 1000), "it has credit, and has spent none");
+        outflow.spend(1036, 1);
+        assert!(!outflow.has_credit());
+        assert!(is_of_use(&mut outflow, 1), "it may send again");
+        assert!(!is_of_use(&mut outflow, ITEM_COST - 1), "it may send, and this is not the cost of an item");
+        assert!(is_of_use(&mut outflow, ITEM_COST));
+        assert!(is_of_use(&mut outflow, 1036 - 2 * ITEM_COST + ITEM_COST));
+        assert!(!is_of_use(&mut outflow, ITEM_COST), "what was sent has been granted anew");
+        outflow.spend(10_000, 2);
+        assert!(!is_of_use(&mut outflow, 1), "it still may not send");
     }
 }

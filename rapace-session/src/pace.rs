@@ -62,12 +62,18 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use rapace_core::channel::ChannelGeneration;
+    use rapace_core::descriptor::{Flags, FrameHeader, Verb};
+    use rapace_core::slots::Class;
     use rapace_core::socket::Socket;
     use rapace_core::wait::WaitStrategy;
+    use rapace_core::{ChannelId, Side};
 
     use super::*;
+    use crate::machine::Request;
+    use crate::shared::request;
     use crate::tokio::AsyncSession;
-    use crate::{CallOptions, Config, Handshake, IncomingCall, NoService, PeerA, PeerB};
+    use crate::{CallOptions, Config, Handshake, IncomingCall, NoService, PeerA, PeerB, Session, Streams};
 
     #[test]
     fn too_much_noise_in_a_window_is_followed_by_a_rest() {
@@ -106,21 +112,46 @@ mod tests {
         }
     }
 
-    /// Each request and each reply rings, and is taken before its bell is read.
-    #[tokio::test]
-    async fn an_honest_peer_is_never_put_to_rest() {
+    fn pair(config: Config) -> (Session<PeerA>, Session<PeerB>) {
         let (a, b) = Socket::pair().unwrap();
-        let config = Config { wait: WaitStrategy::Park, ..Config::new("test", "1") };
         let theirs = config.clone();
         let plugin = std::thread::spawn(move || {
             Handshake::<PeerB>::accept(b, theirs).unwrap().finish(|call: IncomingCall| call.reply(b"")).unwrap()
         });
         let host = Handshake::<PeerA>::offer(a, None, config).unwrap().finish(NoService).unwrap();
-        let (host, plugin) = (AsyncSession::new(host).unwrap(), AsyncSession::new(plugin.join().unwrap()).unwrap());
+        (host, plugin.join().unwrap())
+    }
+
+    /// Each request and each reply rings, and is taken before its bell is read.
+    #[tokio::test]
+    async fn an_honest_peer_is_never_put_to_rest() {
+        let (host, plugin) = pair(Config { wait: WaitStrategy::Park, ..Config::new("test", "1") });
+        let (host, plugin) = (AsyncSession::new(host).unwrap(), AsyncSession::new(plugin).unwrap());
         for _ in 0..200 {
             host.call(1, b"", &CallOptions::new()).await.unwrap();
         }
         let rests = [host.session().shared().state().pace.rests, plugin.session().shared().state().pace.rests];
         assert_eq!(rests, [0, 0]);
+    }
+
+    /// A stream that has credit, and whose sender sends nothing.
+    #[test]
+    fn grants_of_next_to_nothing_are_noise() {
+        let (host, plugin) = pair(Config::new("test", "1"));
+        let (channel, options) = (ChannelId::new(Side::B, 0, ChannelGeneration::FIRST.next()), CallOptions::new());
+        let mut state = plugin.shared().state();
+        let streams = Streams { sends: false, receives: true };
+        state.open(&Request { streams, ..request(1, b"", &options) }).unwrap();
+        for credit in [1, 64, 1] {
+            let header = FrameHeader { flags: Flags::CREDIT, credit, ..FrameHeader::control(Verb::Grant) };
+            state.link.try_send(Class::Control, &header, &[&channel.raw().to_le_bytes()]).unwrap();
+        }
+        plugin.shared().leave(state);
+        let mut state = host.shared().state();
+        let before = (state.link.stats().frames_received, state.link.ignored());
+        state.pump();
+        let now = (state.link.stats().frames_received, state.link.ignored());
+        assert_eq!((now.0 - before.0, now.1 - before.1), (4, 3));
+        host.shared().leave(state);
     }
 }

@@ -10,7 +10,7 @@ use rapace_core::link::Link;
 
 use crate::body::Body;
 use crate::fault::Fault;
-use crate::flow::{Flows, Inflow, Outflow, Streams, Taken};
+use crate::flow::{Flows, Granted, Inflow, Outflow, Streams, Taken};
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
@@ -441,10 +441,12 @@ impl ServedTable {
     }
 
     /// The caller takes more items. A call that is not in flight has crossed it.
-    pub(crate) fn grant(&mut self, channel: ChannelId, more: u32) -> Result<Option<Waker>, Fault> {
-        let Some(served) = self.entries.get_mut(channel.index()).and_then(Option::as_mut) else { return Ok(None) };
+    pub(crate) fn grant(&mut self, channel: ChannelId, more: u32) -> Result<Granted, Fault> {
+        let Some(served) = self.entries.get_mut(channel.index()).and_then(Option::as_mut) else {
+            return Ok(Granted::default());
+        };
         if served.channel != channel {
-            return Ok(None);
+            return Ok(Granted::default());
         }
         match served.flows.as_mut().and_then(|flows| flows.outflow.as_mut()) {
             Some(outflow) => outflow.grant(channel.raw(), more),

@@ -135,6 +135,7 @@ hostile! { $
     FloodsPongs floods_pongs Attend Stays, "PONG without end.";
     FloodsCancels floods_cancels Attend Stays, "CANCEL of calls that are not there.";
     FloodsGrants floods_grants Attend Stays, "GRANT to calls that are not there.";
+    FloodsCredit floods_credit Attend Stays, "GRANT of next to nothing to a stream that has credit.";
     FloodsGoAways floods_go_aways Attend Stays, "GO_AWAY without end.";
     FloodsEnds floods_ends Attend Stays, "Ends of streams that are not there.";
     RingsAtEachSleep rings_at_each_sleep Attend Stays, "Wakes its host whenever that sleeps, as it may, for nothing.";

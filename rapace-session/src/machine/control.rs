@@ -46,15 +46,10 @@ impl Machine {
             }
             Verb::Grant => {
                 let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));
-                let takes = if channel.parity() == self.side.parity() {
-                    self.calls.takes_credit(channel)
-                } else {
-                    self.served.is_wanted(channel)
-                };
-                if !takes || header.credit == 0 {
+                if !self.granted(channel, header.credit)? {
                     link.ignore(frame.payload);
                 }
-                self.granted(channel, header.credit)
+                Ok(())
             }
             Verb::Cancel => {
                 let channel = ChannelId::from_raw(u32::from_le_bytes(control_body(verb, body)?));

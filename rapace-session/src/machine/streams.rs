@@ -103,21 +103,21 @@ impl Machine {
         }
     }
 
-    /// The peer takes more items on a channel.
-    pub(super) fn granted(&mut self, channel: ChannelId, more: u32) -> Result<(), Fault> {
+    /// The peer takes more items on a channel; says whether that is of use.
+    pub(super) fn granted(&mut self, channel: ChannelId, more: u32) -> Result<bool, Fault> {
         if !self.peer.features.has(Features::STREAMS) {
             return Err(Fault::Stream { kind: Kind::Control.raw(), channel: channel.raw() });
         }
         if channel.is_control() {
             return Err(Fault::NoStream { kind: Kind::Control.raw(), channel: channel.raw() });
         }
-        let waker = if channel.parity() == self.side.parity() {
+        let granted = if channel.parity() == self.side.parity() {
             self.calls.grant(channel, more)?
         } else {
             self.served.grant(channel, more)?
         };
-        self.wakes.extend(waker);
-        Ok(())
+        self.wakes.extend(granted.waker);
+        Ok(granted.of_use)
     }
 
     /// A call has arrived: its items may come.

@@ -87,6 +87,7 @@ fn a_hostile_flood_is_taken_at_the_pace_of_its_host() {
     for (behaviour, count) in [
         (Hostile::RingsAtEachSleep, (|stats| stats.sleeps) as fn(LinkStats) -> u64),
         (Hostile::FloodsPings, |stats| stats.frames_received / FRAMES_PER_ROUND),
+        (Hostile::FloodsCredit, |stats| stats.frames_received / FRAMES_PER_ROUND),
     ] {
         let bare = Bare::start(behaviour);
         let stats = || count(bare.hostile_stats());

@@ -96,6 +96,7 @@ fn act_in_session(behaviour: Hostile, seed: u64, raw: &mut Raw) -> Result<(), Fa
         FloodsPongs => floods::pongs(raw),
         FloodsCancels => floods::cancels(raw),
         FloodsGrants => floods::grants(raw),
+        FloodsCredit => floods::credit(raw),
         FloodsGoAways => floods::go_aways(raw),
         FloodsEnds => floods::ends(raw),
         RingsAtEachSleep => floods::ring_at_each_sleep(raw),

@@ -42,6 +42,14 @@ pub(super) fn grants(raw: &mut Raw) -> Result<(), Failure> {
     flood(raw, &header, &channel.raw().to_le_bytes())
 }
 
+/// The host's handler has credit, and sends nothing.
+pub(super) fn credit(raw: &mut Raw) -> Result<(), Failure> {
+    let request = FrameHeader { flags: Flags::CREDIT, credit: 1, ..request_header(0, method::HOLD_ITEMS) };
+    raw.send(&request, b"");
+    let header = FrameHeader { flags: Flags::CREDIT, credit: 1, ..FrameHeader::control(Verb::Grant) };
+    flood(raw, &header, &request.channel.raw().to_le_bytes())
+}
+
 pub(super) fn go_aways(raw: &mut Raw) -> Result<(), Failure> {
     let status = Status::new(Code::Unavailable, "away").encode();
     flood(raw, &FrameHeader::control(Verb::GoAway), &status)
