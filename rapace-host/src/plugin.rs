@@ -116,7 +116,7 @@ impl PluginHandle {
             return Err(CallError::Refused { reason: Status::new(Code::Unavailable, text) });
         };
         let result = instance.session.call(method, body, options);
-        if let Err(CallError::SessionEnded { end }) = &result
+        if let Err(CallError::SessionEnded { end, .. }) = &result
             && **end != SessionEnd::Closed
         {
             self.died(&instance);

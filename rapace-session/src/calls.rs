@@ -1,5 +1,6 @@
 //! The calls that this side has in flight: an index and a generation each, no hashing (SPEC C1, C2, C7).
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -9,12 +10,12 @@ use rapace_core::descriptor::{Flags, Frame, Kind};
 use rapace_core::link::Link;
 
 use crate::body::Body;
-use crate::error::CallError;
+use crate::error::{CallError, SessionEnd};
 use crate::fault::Fault;
 use crate::flow::{Flows, Granted, Inflow, Outflow, Streams, Taken, set_waker};
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
-use crate::status::Status;
+use crate::status::{Code, Status};
 
 /// A good end of a call.
 #[derive(Debug)]
@@ -451,12 +452,14 @@ impl CallTable {
 
     /// Takes a frame of a final message; `wakes` gets who is to be woken if that ended a call.
     ///
-    /// The payload has been taken or discarded, whatever comes back. `kept` is what all messages from the peer take.
+    /// The payload has been taken or discarded, whatever comes back. `refusing` is why the peer takes no more calls, if it
+    /// does not, and `kept` what all messages from it take.
     pub(crate) fn handle(
         &mut self,
         frame: Frame,
         link: &mut Link,
         room: Room,
+        refusing: Option<&Status>,
         kept: &mut usize,
         wakes: &mut Vec<Waker>,
     ) -> Result<(), Fault> {
@@ -484,24 +487,32 @@ impl CallTable {
             if let Some(place) = place {
                 let bytes = body.heap_bytes();
                 *kept += bytes;
-                self.resolve(place, ended(header.kind, body, Metadata::new()), bytes, wakes);
+                self.resolve(place, ended(header.kind, body, Metadata::new(), refusing), bytes, wakes);
             }
             return Ok(());
         }
         let unwanted = call.ticket.is_none();
         Inbound::take_frame(&mut call.begun, frame, link, room, unwanted, kept)?;
         if !header.flags.has(Flags::MORE) {
-            self.end(index, link, room, kept, wakes);
+            self.end(index, link, room, refusing, kept, wakes);
         }
         Ok(())
     }
 
     /// The last frame of a final message has come.
-    fn end(&mut self, index: usize, link: &mut Link, room: Room, kept: &mut usize, wakes: &mut Vec<Waker>) {
+    fn end(
+        &mut self,
+        index: usize,
+        link: &mut Link,
+        room: Room,
+        refusing: Option<&Status>,
+        kept: &mut usize,
+        wakes: &mut Vec<Waker>,
+    ) {
         // The frames of a call that was given up have not been kept.
         let Some(InFlight { begun: Some(message), ticket: Some(place), .. }) = self.free_channel(index) else { return };
         let bytes = message.heap_bytes();
-        let outcome = outcome(*message, link, room);
+        let outcome = outcome(*message, link, room, refusing);
         let beside = outcome.as_ref().map_or(0, |reply| reply.metadata.heap_bytes());
         *kept += beside;
         self.resolve(place, outcome, bytes + beside, wakes);
@@ -519,29 +530,44 @@ impl CallTable {
         }
     }
 
-    /// Ends every call that is in flight, with the same error; `wakes` gets who is to be woken.
-    pub(crate) fn fail(&mut self, error: &CallError, wakes: &mut Vec<Waker>, kept: &mut usize) {
+    /// Ends every call that is in flight, with the session. Requests on the channels in `unsent` have not been sent to their
+    /// ends; `wakes` gets who is to be woken.
+    pub(crate) fn fail(
+        &mut self,
+        end: &Arc<SessionEnd>,
+        unsent: &[ChannelId],
+        wakes: &mut Vec<Waker>,
+        kept: &mut usize,
+    ) {
         for index in 0..self.channels.len() {
-            let Some(InFlight { begun, ticket, .. }) = self.free_channel(index) else { continue };
+            let Some(InFlight { begun, ticket, channel, .. }) = self.free_channel(index) else { continue };
             *kept -= begun.map_or(0, |message| message.heap_bytes());
             if let Some(place) = ticket {
-                self.resolve(place, Err(error.clone()), 0, wakes);
+                let error = CallError::SessionEnded { end: Arc::clone(end), sent: !unsent.contains(&channel) };
+                self.resolve(place, Err(error), 0, wakes);
             }
         }
     }
 }
 
-fn outcome(message: Inbound, link: &mut Link, room: Room) -> Outcome {
+fn outcome(message: Inbound, link: &mut Link, room: Room, refusing: Option<&Status>) -> Outcome {
     let kind = message.kind();
     let (body, parsed) = message.complete(room, link).map_err(CallError::Status)?;
-    ended(kind, body, parsed.metadata)
+    ended(kind, body, parsed.metadata, refusing)
 }
 
 /// What a final of this kind says.
 #[inline]
-fn ended(kind: Kind, body: Body, metadata: Metadata) -> Outcome {
+fn ended(kind: Kind, body: Body, metadata: Metadata, refusing: Option<&Status>) -> Outcome {
     if kind == Kind::Error {
-        return Err(CallError::Status(Status::decode(&body)));
+        let status = Status::decode(&body);
+        // A call that has crossed `GO_AWAY` is answered with its reason, and not run (SPEC X3).
+        return Err(
+            match refusing.filter(|reason| status == Status { code: Code::Unavailable, ..(*reason).clone() }) {
+                Some(reason) => CallError::Refused { reason: reason.clone() },
+                None => CallError::Status(status),
+            },
+        );
     }
     Ok(Reply { body, metadata })
 }

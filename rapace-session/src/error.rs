@@ -57,13 +57,16 @@ pub enum CallError {
         /// The time that the caller gave.
         waited: Duration,
     },
-    /// The session ended first. The call may have been run.
-    #[error("{end}")]
+    /// The session ended first.
+    #[error("{end}{}", if *.sent { "" } else { ", so the call was not sent" })]
     SessionEnded {
         /// Why.
         end: Arc<SessionEnd>,
+        /// Whether the whole request had been sent by then. If so, the call may have been run.
+        sent: bool,
     },
-    /// The peer takes no more calls: it said so, or this side has closed the session. The call has not been run.
+    /// The session takes no more calls: its peer has said so, perhaps of this very call, or this side makes no more, or there
+    /// is no session. The call has not been run.
     #[error("the session takes no more calls: {reason}")]
     Refused {
         /// Why.
@@ -113,7 +116,8 @@ impl CallError {
     /// Whether the call may have been run, wholly or in part. One that was not sent has not.
     pub fn may_have_run(&self) -> bool {
         match self {
-            Self::Status(_) | Self::DeadlineExceeded { .. } | Self::SessionEnded { .. } => true,
+            Self::Status(_) | Self::DeadlineExceeded { .. } => true,
+            Self::SessionEnded { sent, .. } => *sent,
             Self::Refused { .. }
             | Self::NoRoom { .. }
             | Self::Incompatible { .. }
@@ -126,7 +130,7 @@ impl CallError {
     /// The session's end, if that is what failed the call.
     pub fn session_end(&self) -> Option<&SessionEnd> {
         match self {
-            Self::SessionEnded { end } => Some(end),
+            Self::SessionEnded { end, .. } => Some(end),
             _ => None,
         }
     }

@@ -247,7 +247,7 @@ impl Machine {
         match refusal {
             SendRefusal::Fault(fault) => {
                 self.fault(fault.into());
-                Unsent::Failed(self.ended_error())
+                Unsent::Failed(self.ended_error(false))
             }
             _ => Unsent::Full,
         }
@@ -257,7 +257,7 @@ impl Machine {
     #[inline]
     fn admit(&self, request: &Request<'_>, bytes: usize) -> Result<(Prefix, u8), CallError> {
         if let Some(end) = &self.end {
-            return Err(CallError::SessionEnded { end: Arc::clone(end) });
+            return Err(CallError::SessionEnded { end: Arc::clone(end), sent: false });
         }
         if let Some(reason) = &self.refusing {
             return Err(CallError::Refused { reason: reason.clone() });
@@ -488,7 +488,7 @@ impl Machine {
             }
             Kind::Reply | Kind::Error => {
                 let channel = frame.header.channel;
-                self.calls.handle(frame, link, room, &mut self.kept, &mut self.wakes)?;
+                self.calls.handle(frame, link, room, self.refusing.as_ref(), &mut self.kept, &mut self.wakes)?;
                 if !self.outbox.is_empty() {
                     // The callee wants no more items, and sends none.
                     self.outbox.withdraw_items(channel);
@@ -572,17 +572,17 @@ impl Machine {
             return;
         }
         let end = Arc::new(end);
-        let error = CallError::SessionEnded { end: Arc::clone(&end) };
-        self.calls.fail(&error, &mut self.wakes, &mut self.kept);
+        let unsent: Vec<_> = self.outbox.requests().collect();
+        self.calls.fail(&end, &unsent, &mut self.wakes, &mut self.kept);
         self.served.clear(&mut self.kept, &mut self.wakes);
         self.outbox.clear();
         self.wait_for_room.clear();
         self.end = Some(end);
     }
 
-    fn ended_error(&self) -> CallError {
+    fn ended_error(&self, sent: bool) -> CallError {
         match &self.end {
-            Some(end) => CallError::SessionEnded { end: Arc::clone(end) },
+            Some(end) => CallError::SessionEnded { end: Arc::clone(end), sent },
             None => CallError::WouldBlock,
         }
     }

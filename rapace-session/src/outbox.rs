@@ -72,6 +72,12 @@ impl Outbox {
         self.messages.iter().any(|queued| queued.header.channel == channel && is_request(queued))
     }
 
+    /// The channels of requests that wait, or some of which do.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = ChannelId> {
+        let requests = self.messages.iter().filter(|queued| matches!(queued.ticket, Ticket::Request(_)));
+        requests.map(|queued| queued.header.channel)
+    }
+
     /// Whether anything on this channel waits. Nothing but its final, or the end of its stream, may be added then.
     pub(crate) fn holds(&self, channel: ChannelId) -> bool {
         self.messages.iter().any(|queued| queued.header.channel == channel)

@@ -229,6 +229,40 @@ fn a_call_behind_a_go_away_is_answered_and_not_run() {
 }
 
 #[test]
+fn a_call_that_crosses_a_go_away_is_refused_and_was_not_run() {
+    let (session, mut liar) = open(IncomingCall::unimplemented);
+    let [crossing, run] = [(); 2].map(|()| session.try_start(METHOD, b"", &CallOptions::new()).unwrap());
+    let told = Status::new(Code::Aborted, "soon");
+    liar.send(FrameHeader::control(Verb::GoAway), &told.encode());
+    let answered = Status { code: Code::Unavailable, ..told.clone() };
+    let other = Status::new(Code::Unavailable, "a part");
+    liar.send(answer(Kind::Error, 0), &answered.encode());
+    liar.send(answer(Kind::Error, 1), &other.encode());
+    session.serve_for(Duration::ZERO);
+    let error = crossing.wait().unwrap_err();
+    assert!(!error.may_have_run());
+    assert_eq!(error, CallError::Refused { reason: told });
+    let error = run.wait().unwrap_err();
+    assert!(error.may_have_run());
+    assert_eq!(error, CallError::Status(other));
+}
+
+#[test]
+fn a_request_that_was_sent_in_part_when_the_session_ended_was_not_run() {
+    let (session, mut liar) = open(IncomingCall::unimplemented);
+    let sent = session.try_start(METHOD, b"", &CallOptions::new()).unwrap();
+    let in_part = session.try_start(METHOD, &[7; 100_000], &CallOptions::new()).unwrap();
+    assert!(session.stats().outbound_bytes > 0);
+    liar.send(FrameHeader::control(Verb::Close), &Status::new(Code::Aborted, "bye").encode());
+    session.serve_for(Duration::ZERO);
+    for (call, was_sent) in [(sent, true), (in_part, false)] {
+        let error = call.wait().unwrap_err();
+        assert!(matches!(error, CallError::SessionEnded { sent, .. } if sent == was_sent), "{error}");
+        assert_eq!(error.may_have_run(), was_sent);
+    }
+}
+
+#[test]
 fn a_false_return_that_the_counters_meet_ends_the_session() {
     let (session, liar) = open(IncomingCall::unimplemented);
     liar.fake.store_return(0, 1 << 24 | 3);
@@ -491,7 +525,7 @@ async fn a_task_hears_of_the_fault_that_its_own_request_has_found() {
     let call = tokio::spawn(async move { caller.call(METHOD, &[0; 60_000], &options).await });
     let outcome =
         tokio::time::timeout(patience, call).await.expect("the call has ended, but its task is not woken").unwrap();
-    let Err(CallError::SessionEnded { end }) = outcome else { panic!("{outcome:?}") };
+    let Err(CallError::SessionEnded { end, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(matches!(&*end, SessionEnd::Fault(fault) if fault.rule() == "R4"), "{end}");
     drop(other);
 }

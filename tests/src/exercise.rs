@@ -45,7 +45,7 @@ impl Ledger {
     fn end<T>(&self, outcome: Result<T, CallError>) -> Option<T> {
         match &outcome {
             Ok(_) => drop(self.good.fetch_add(1, Ordering::SeqCst)),
-            Err(CallError::SessionEnded { end }) => {
+            Err(CallError::SessionEnded { end, .. }) => {
                 self.ended.fetch_add(1, Ordering::SeqCst);
                 self.ends.lock().insert(end.to_string());
             }

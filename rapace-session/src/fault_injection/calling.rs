@@ -84,7 +84,7 @@ impl Meeting {
         };
         let end = shared.wait(Purpose::Future, &mut held.started(), |state| state.machine.end().cloned());
         match end {
-            Some(end) => Err(CallError::SessionEnded { end }),
+            Some(end) => Err(CallError::SessionEnded { end, sent: false }),
             None => released(hold, patience),
         }?;
         if request.time_left.is_some() {
@@ -113,7 +113,7 @@ impl Meeting {
         (self.hold, self.timer) = (None, None);
         let end = shared.state().machine.end().cloned();
         Poll::Ready(match end {
-            Some(end) => Err(CallError::SessionEnded { end }),
+            Some(end) => Err(CallError::SessionEnded { end, sent: false }),
             None => released(hold, patience),
         })
     }
@@ -227,7 +227,7 @@ pub(crate) fn meet_reply(state: &mut State, key: CallKey, outcome: Outcome) -> O
         (_, outcome) => return outcome,
     }
     let end = state.machine.end().cloned().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(None)));
-    Err(CallError::SessionEnded { end })
+    Err(CallError::SessionEnded { end, sent: true })
 }
 
 /// The status of an injected error.

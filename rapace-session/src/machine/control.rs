@@ -114,8 +114,9 @@ impl Machine {
     /// Asks the peer to open no more calls; those in flight go on.
     pub(crate) fn go_away(&mut self, status: &Status, link: &mut Link) {
         if self.going_away.is_none() && self.end.is_none() {
-            self.going_away = Some(status.clone());
             let body = short_status(status, link);
+            // What answers say is what the peer was told, so that it knows them by that.
+            self.going_away = Some(Status::decode(&body));
             self.send_control(Verb::GoAway, &body, link);
         }
     }

@@ -162,7 +162,7 @@ impl Machine {
     /// Why a call of the peer wants nothing any more.
     fn gone(&self) -> CallError {
         match &self.end {
-            Some(_) => self.ended_error(),
+            Some(_) => self.ended_error(true),
             None => CallError::Status(Status::new(Code::Cancelled, "the caller no longer wants this call")),
         }
     }

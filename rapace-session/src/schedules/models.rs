@@ -263,7 +263,7 @@ fn every_call_ends_once_when_the_peer_dies() {
                     let a = Arc::clone(&a);
                     thread::spawn(move || match call(&a, ECHO, &[number]) {
                         Ok(reply) => assert_eq!(&*reply.body, &[number]),
-                        Err(CallError::SessionEnded { end }) => {
+                        Err(CallError::SessionEnded { end, .. }) => {
                             let known = matches!(*end, SessionEnd::PeerGone(None) | SessionEnd::PeerClosed(_));
                             assert!(known, "{end}");
                         }

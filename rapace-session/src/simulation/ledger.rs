@@ -149,14 +149,18 @@ impl Ledger {
                 let too_long = matches!(answer, Some(Answer::Reply(bytes, _)) if *bytes > bound);
                 let ok = match found.code {
                     Code::ResourceExhausted => tight || too_long,
-                    Code::Unavailable => going_away && !call.arrived,
                     Code::DeadlineExceeded => call.time_left.is_some() && call.answer.is_none(),
                     _ => false,
                 };
                 assert!(ok, "call {id} ended with {found}, but the answer was {answer:?}");
                 false
             }
-            (Err(CallError::SessionEnded { .. }), _) => {
+            (Err(CallError::Refused { .. }), answer) => {
+                assert!(going_away && !call.arrived && answer.is_none(), "call {id} is said not to have run");
+                false
+            }
+            (Err(CallError::SessionEnded { sent, .. }), _) => {
+                assert!(*sent || !call.arrived, "call {id} is said not to have been sent");
                 assert!(!call.final_published, "call {id} was answered before its callee was lost");
                 false
             }
