@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 
 use parking_lot::RwLock;
 use rapace_core::Side;
@@ -12,6 +11,7 @@ use rapace_core::Side;
 use crate::calling::Calling;
 use crate::calls::{CallKey, Reply};
 use crate::draft::{Draft, DraftWriter};
+use crate::drain::ended;
 use crate::error::{CallError, SessionEnd};
 use crate::flow::Streams;
 use crate::in_place;
@@ -25,10 +25,8 @@ use crate::scratch::Scratch;
 use crate::served::LIFECYCLE_METHODS;
 use crate::session::{CallOptions, Session};
 use crate::shared::{Shared, request};
-use crate::state::State;
 use crate::status::{Code, Status};
 use crate::streaming::StreamingCall;
-use crate::waiters::Waits;
 
 /// Calls a peer. Cheap to clone, and used from any thread or task; it does not keep the session open.
 ///
@@ -355,49 +353,6 @@ impl Caller {
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Caller").field("peer", &self.peer_name()).finish()
-    }
-}
-
-/// Waits until a session ends.
-pub(crate) async fn ended(shared: &Arc<Shared>) -> Arc<SessionEnd> {
-    let mut waiting = Registered { shared, id: None };
-    std::future::poll_fn(|cx| {
-        let mut state = shared.state();
-        if let Some(end) = state.machine.end() {
-            return Poll::Ready(Arc::clone(end));
-        }
-        waiting.renew(&mut state, cx);
-        shared.leave(state);
-        Poll::Pending
-    })
-    .await
-}
-
-/// A task among those that are woken for the end.
-struct Registered<'a> {
-    shared: &'a Shared,
-    id: Option<u64>,
-}
-
-impl Registered<'_> {
-    fn renew(&mut self, state: &mut State, cx: &Context<'_>) {
-        if let Some(id) = self.id.take() {
-            let spent = state.waiters.remove(id);
-            state.machine.spent().extend(spent);
-        }
-        let waits = Waits { serves_below: None, wants_room: false, leads: false, until: None };
-        self.id = Some(state.waiters.add(cx.waker(), waits));
-    }
-}
-
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            let mut state = self.shared.state();
-            let spent = state.waiters.remove(id);
-            state.machine.spent().extend(spent);
-            self.shared.leave(state);
-        }
     }
 }
 

@@ -41,6 +41,7 @@ mod caller;
 mod calling;
 mod clock;
 mod draft;
+mod drain;
 mod executor;
 #[cfg(feature = "fault-injection")]
 pub mod fault_injection;

@@ -42,6 +42,8 @@ pub(crate) struct Request<'a> {
     pub(crate) lifecycle: bool,
     /// What goes beside it. A lifecycle call has none.
     pub(crate) streams: Streams,
+    /// Whether another session may take it.
+    pub(crate) by_slot: bool,
 }
 
 /// Why a request was not sent.
@@ -70,6 +72,8 @@ pub(crate) struct Machine {
     pongs: u32,
     /// Why no more calls may be opened.
     refusing: Option<Status>,
+    /// Why calls that another session may take are to go there.
+    retired: Option<Status>,
     /// Whether the peer has been told to open no more calls.
     going_away: Option<Status>,
     policy: FaultPolicy,
@@ -98,6 +102,7 @@ impl Machine {
             kept: 0,
             pongs: 0,
             refusing: None,
+            retired: None,
             going_away: None,
             policy,
             faults: 0,
@@ -135,6 +140,11 @@ impl Machine {
     /// Whether no more calls may be opened.
     pub(crate) fn is_refusing(&self) -> bool {
         self.refusing.is_some()
+    }
+
+    /// From now on calls that another session may take are refused here.
+    pub(crate) fn retire(&mut self, reason: &Status) {
+        self.retired.get_or_insert_with(|| reason.clone());
     }
 
     /// Whether messages wait for room.
@@ -260,6 +270,11 @@ impl Machine {
             return Err(CallError::SessionEnded { end: Arc::clone(end), sent: false });
         }
         if let Some(reason) = &self.refusing {
+            return Err(CallError::Refused { reason: reason.clone() });
+        }
+        if request.by_slot
+            && let Some(reason) = &self.retired
+        {
             return Err(CallError::Refused { reason: reason.clone() });
         }
         if let Some(difference) = self.peer.refused.get(&request.method) {

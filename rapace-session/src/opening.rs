@@ -109,7 +109,7 @@ impl Opening {
 
     fn register(&mut self, state: &mut State, cx: &Context<'_>, patience: &mut Patience) {
         let until = patience.until();
-        let waits = Waits { serves_below: None, wants_room: true, leads: false, until };
+        let waits = Waits { wants_room: true, until, ..Waits::NOTHING };
         self.id = Some(state.waiters.add(cx.waker(), waits));
         if let Some(until) = until {
             state.note_deadline(until);

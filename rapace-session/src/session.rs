@@ -15,6 +15,7 @@ use rapace_core::link::{Link, LinkStats};
 use crate::caller::Caller;
 use crate::calls::Reply;
 use crate::config::Config;
+use crate::drain::drained;
 use crate::error::{CallError, SessionEnd};
 use crate::handler::Handler;
 use crate::hello::PeerInfo;
@@ -252,6 +253,29 @@ impl<R: Role> Session<R> {
         machine.go_away(reason, link);
         state.flush();
         self.shared().leave(state);
+    }
+
+    /// From now on calls by way of a [`CallerSlot`](crate::CallerSlot) are not begun here: they find another session. All others
+    /// go on, those that handlers make included, and the peer is told nothing.
+    ///
+    /// To end a session without the loss of a call: put another one into the slots in its place, retire it, wait until it is
+    /// [drained](Self::drained), tell the peer to [go away](Self::go_away), wait again, and close it.
+    pub fn retire(&self, reason: &Status) {
+        self.shared().retire(reason);
+    }
+
+    /// Waits until no call is in flight, either way, those with streams included; serves the peer's calls meanwhile. Says
+    /// `false` when the time is over first. Calls that were given up count until the peer is done with them.
+    pub fn drained(&self, patience: Duration) -> bool {
+        self.block_on(drained(Arc::clone(self.shared()), Some(patience)))
+    }
+
+    /// The same for a task, without end.
+    pub fn until_drained(&self) -> impl Future<Output = ()> + Send + 'static {
+        let drained = drained(Arc::clone(self.shared()), None);
+        async {
+            drained.await;
+        }
     }
 
     /// Ends the session: the peer is told why, and calls in flight end on both sides.

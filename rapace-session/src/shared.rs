@@ -408,6 +408,12 @@ impl Shared {
         }
     }
 
+    pub(crate) fn retire(&self, reason: &Status) {
+        let mut state = self.state();
+        state.retire(reason);
+        self.leave(state);
+    }
+
     pub(crate) fn close(&self, reason: &Status) {
         let mut state = self.state();
         let State { machine, link, .. } = &mut *state;
@@ -426,5 +432,6 @@ pub(crate) fn request<'a>(method: u32, body: &'a [u8], options: &'a CallOptions)
         depth: u32::from(depth()) + 1,
         lifecycle: false,
         streams: Streams::default(),
+        by_slot: false,
     }
 }

@@ -474,7 +474,7 @@ impl State {
     /// Whether nothing can be due behind the lock, so that it may be left without [`State::settle`].
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
-        let waits = self.waiters.want_room() || self.leader_wants_room || self.alarm_due;
+        let waits = self.waiters.want_news() || self.leader_wants_room || self.alarm_due;
         !waits && self.machine.has_nobody_to_wake() && self.machine.end().is_none()
     }
 
@@ -500,13 +500,22 @@ impl State {
         Some(Settled { wakes, spent, unwanted, alarm: std::mem::take(&mut self.alarm_due) })
     }
 
-    /// Whoever waits to open a call hears when one has ended, or when there is no hope left.
+    /// Whoever waits to open a call hears when one has ended, or when there is no hope left; whoever drains, when there is none.
     fn tell_of_calls(&mut self) {
         let wanted = self.leader_wants_room || self.waiters.want_room();
         let fewer = self.machine.take_freed();
         if wanted && (fewer || self.machine.is_refusing()) {
             self.tell_of_room();
         }
+        if self.machine.in_flight() == (0, 0) {
+            self.waiters.wake_drained(self.machine.wakes());
+        }
+    }
+
+    /// This side makes no more calls by way of slots: whoever waits for room to make one hears it.
+    pub(crate) fn retire(&mut self, reason: &Status) {
+        self.machine.retire(reason);
+        self.tell_of_room();
     }
 
     /// A fault that was found while looking.

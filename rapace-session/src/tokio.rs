@@ -20,8 +20,9 @@ use ::tokio::runtime::Handle;
 use ::tokio::time::{Instant, Sleep, sleep_until, timeout};
 use rapace_core::sleep;
 
-use crate::caller::{AsCaller, Caller, ended};
+use crate::caller::{AsCaller, Caller};
 use crate::calls::{CallKey, Reply};
+use crate::drain::ended;
 use crate::error::{CallError, SessionEnd};
 use crate::handler::IncomingCall;
 use crate::handshake::EXIT_PATIENCE;

@@ -11,6 +11,8 @@ struct Waiter {
     /// The depth of the handler that it runs, if it may run the handlers of deeper calls.
     serves_below: Option<u8>,
     wants_room: bool,
+    /// Whether it waits until no call is in flight.
+    drains: bool,
     /// Whether it can take over the ring.
     leads: bool,
     /// When it is to be woken at the latest.
@@ -25,10 +27,18 @@ pub(crate) struct Waits {
     pub(crate) serves_below: Option<u8>,
     /// Whether it waits for room to send.
     pub(crate) wants_room: bool,
+    /// Whether it waits until no call is in flight.
+    pub(crate) drains: bool,
     /// Whether it can take over the ring.
     pub(crate) leads: bool,
     /// When it is to be woken at the latest, if it does not see to that itself.
     pub(crate) until: Option<Instant>,
+}
+
+impl Waits {
+    /// For the end of the session alone.
+    pub(crate) const NOTHING: Self =
+        Self { serves_below: None, wants_room: false, drains: false, leads: false, until: None };
 }
 
 /// All that wait on one session.
@@ -42,9 +52,9 @@ impl Waiters {
     /// Adds one; it is to be removed when it has been woken.
     pub(crate) fn add(&mut self, waker: &Waker, waits: Waits) -> u64 {
         self.next += 1;
-        let Waits { serves_below, wants_room, leads, until } = waits;
+        let Waits { serves_below, wants_room, drains, leads, until } = waits;
         let waker = waker.clone();
-        self.list.push(Waiter { id: self.next, waker, serves_below, wants_room, leads, until, woken: false });
+        self.list.push(Waiter { id: self.next, waker, serves_below, wants_room, drains, leads, until, woken: false });
         self.next
     }
 
@@ -62,6 +72,12 @@ impl Waiters {
     /// Whether any of them waits for room.
     pub(crate) fn want_room(&self) -> bool {
         self.list.iter().any(|waiter| waiter.wants_room)
+    }
+
+    /// Whether any of them hears of what happens behind the lock: of room, or that no call is in flight.
+    #[inline]
+    pub(crate) fn want_news(&self) -> bool {
+        self.list.iter().any(|waiter| waiter.wants_room || waiter.drains)
     }
 
     /// Wakes one that can take over the ring; says whether there was one. One that has been woken already, for whatever
@@ -84,6 +100,11 @@ impl Waiters {
     /// Wakes all that wait for room.
     pub(crate) fn wake_for_room(&mut self, wakes: &mut Vec<Waker>) {
         self.wake_where(wakes, |waiter| waiter.wants_room);
+    }
+
+    /// Wakes all that wait until no call is in flight.
+    pub(crate) fn wake_drained(&mut self, wakes: &mut Vec<Waker>) {
+        self.wake_where(wakes, |waiter| waiter.drains);
     }
 
     /// Wakes those whose time has come; gives the next time.

@@ -36,7 +36,7 @@ impl Timer {
         self.unregister(&mut state);
         let is_over = self.until.is_some_and(|until| until <= Instant::now()) || state.machine.end().is_some();
         if !is_over {
-            let waits = Waits { serves_below: None, wants_room: false, leads: false, until: self.until };
+            let waits = Waits { until: self.until, ..Waits::NOTHING };
             self.id = Some(state.waiters.add(cx.waker(), waits));
             if let Some(until) = self.until {
                 state.note_deadline(until);

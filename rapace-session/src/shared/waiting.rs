@@ -256,7 +256,8 @@ impl Shared {
         if let Purpose::Reply(key) = purpose {
             state.machine.set_waker(key, parker.waker());
         }
-        let waits = Waits { serves_below: Some(below), wants_room: purpose.wants_room(), leads: true, until: None };
+        let (serves_below, wants_room) = (Some(below), purpose.wants_room());
+        let waits = Waits { serves_below, wants_room, leads: true, ..Waits::NOTHING };
         if purpose.wants_room() && state.widen_sleep() {
             return state;
         }

@@ -111,7 +111,7 @@ impl Peer {
                     return opened;
                 }
                 let waker = Waker::from(Arc::clone(&opening.flag));
-                let waits = Waits { serves_below: None, wants_room: true, leads: false, until: call.until };
+                let waits = Waits { wants_room: true, until: call.until, ..Waits::NOTHING };
                 opening.waiter = Some(state.waiters.add(&waker, waits));
                 if let Some(until) = call.until {
                     state.note_deadline(until);
@@ -166,5 +166,6 @@ fn request<'a>(call: &'a Call, body: &'a [u8]) -> Request<'a> {
         depth: call.depth,
         lifecycle: LIFECYCLE_METHODS.contains(&call.method),
         streams: call.streams,
+        by_slot: false,
     }
 }
