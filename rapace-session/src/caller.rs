@@ -2,29 +2,28 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::poll_fn;
 use std::ops::Deref;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use parking_lot::RwLock;
 use rapace_core::Side;
 
 use crate::calling::Calling;
-use crate::calls::{CallKey, Reply};
+use crate::calls::{CallKey, Outcome, Reply};
 use crate::draft::{Draft, DraftWriter};
 use crate::drain::ended;
 use crate::error::{CallError, SessionEnd};
 use crate::flow::Streams;
-use crate::in_place;
+use crate::in_place::{self, Written};
 use crate::machine::Request;
 use crate::opening::Opening;
 use crate::patience::Patience;
 use crate::pending::PendingCall;
-use crate::prefix::Prefix;
 use crate::role::Role;
-use crate::scratch::Scratch;
 use crate::served::LIFECYCLE_METHODS;
 use crate::session::{CallOptions, Session};
 use crate::shared::{Shared, request};
+use crate::slot::{Passage, Route, Slot};
 use crate::status::{Code, Status};
 use crate::streaming::StreamingCall;
 
@@ -40,15 +39,9 @@ pub struct Caller {
 }
 
 #[derive(Clone)]
-enum Target {
+pub(crate) enum Target {
     Session(Arc<Shared>),
     Slot(Arc<Slot>),
-}
-
-struct Slot {
-    session: RwLock<Weak<Shared>>,
-    /// What is said when there is none.
-    absent: String,
 }
 
 /// Whatever leads to a [`Caller`].
@@ -69,61 +62,31 @@ impl<R: Role> AsCaller for Session<R> {
     }
 }
 
-/// Where the [`Caller`]s of a session that is not there yet find it, or that of its successor.
-#[derive(Clone)]
-pub struct CallerSlot(Arc<Slot>);
-
-impl CallerSlot {
-    /// Knows of no session. Calls are refused with this message as long as there is none.
-    pub fn new(absent: impl Into<String>) -> Self {
-        Self(Arc::new(Slot { session: RwLock::default(), absent: absent.into() }))
-    }
-
-    /// From now on this is the session.
-    pub fn set<R: Role>(&self, session: &Session<R>) {
-        *self.0.session.write() = Arc::downgrade(session.shared());
-    }
-
-    /// The way to call whichever session is there when a call is made.
-    pub fn caller(&self) -> Caller {
-        Caller { target: Target::Slot(Arc::clone(&self.0)), depth: 0 }
-    }
-}
-
-impl fmt::Debug for CallerSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.caller().fmt(f)
-    }
-}
-
 impl Caller {
     pub(crate) fn new(shared: &Arc<Shared>, depth: u8) -> Self {
         Self { target: Target::Session(Arc::clone(shared)), depth }
     }
 
-    /// The session itself, if this calls no other.
-    #[inline]
-    pub(crate) fn fixed(&self) -> Option<&Arc<Shared>> {
-        match &self.target {
-            Target::Session(shared) => Some(shared),
-            Target::Slot(_) => None,
-        }
+    pub(crate) fn of_slot(slot: &Arc<Slot>) -> Self {
+        Self { target: Target::Slot(Arc::clone(slot)), depth: 0 }
     }
 
-    /// The session, as far as it is there.
-    pub(crate) fn shared(&self) -> Result<Arc<Shared>, CallError> {
+    #[inline]
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The session, or one of them, as far as it is there.
+    pub(crate) fn peek(&self) -> Option<Arc<Shared>> {
         match &self.target {
-            Target::Session(shared) => Ok(Arc::clone(shared)),
-            Target::Slot(slot) => slot.session.read().upgrade().ok_or_else(|| {
-                let reason = Status::new(Code::Unavailable, slot.absent.as_str());
-                CallError::Refused { reason }
-            }),
+            Target::Session(shared) => Some(Arc::clone(shared)),
+            Target::Slot(slot) => slot.peek(),
         }
     }
 
     /// The name of the peer, if there is a session.
     pub fn peer_name(&self) -> Option<String> {
-        self.shared().ok().map(|shared| shared.peer().name.clone())
+        self.peek().map(|shared| shared.peer().name.clone())
     }
 
     pub(crate) fn request<'a>(
@@ -135,7 +98,8 @@ impl Caller {
     ) -> Request<'a> {
         let request = request(method, body, options);
         let lifecycle = shared.side() == Side::A && LIFECYCLE_METHODS.contains(&method);
-        Request { lifecycle, depth: request.depth.max(u32::from(self.depth) + 1), ..request }
+        let by_slot = matches!(self.target, Target::Slot(_));
+        Request { lifecycle, by_slot, depth: request.depth.max(u32::from(self.depth) + 1), ..request }
     }
 
     /// Calls the peer and waits for its reply on this thread, serving its calls meanwhile. The lifecycle calls of a
@@ -146,28 +110,17 @@ impl Caller {
     /// See [`CallError`].
     pub fn call_blocking(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
         match &self.target {
-            Target::Session(shared) => shared.call_at(self.request(shared, method, body, options), options),
-            Target::Slot(_) => {
-                let shared = self.shared()?;
-                let outcome = shared.call_at(self.request(&shared, method, body, options), options);
-                match self.successor(&shared, &outcome, options) {
-                    Some(again) => again.call_at(self.request(&again, method, body, options), options),
-                    None => outcome,
-                }
+            Target::Session(shared) => {
+                let request = self.request(shared, method, body, options);
+                shared.call_at(request, &mut shared.patience(options))
+            }
+            Target::Slot(slot) => {
+                let called = slot.call(None, options, |shared, patience, fresh| {
+                    shared.call_at(self.request_at(shared, method, body, options, patience, fresh), patience).map(Ok)
+                });
+                replied(called)
             }
         }
-    }
-
-    /// The session that has taken the place of one whose end a call has met, if the call is to be made again.
-    pub(crate) fn successor(
-        &self,
-        ended: &Arc<Shared>,
-        outcome: &Result<Reply, CallError>,
-        options: &CallOptions,
-    ) -> Option<Arc<Shared>> {
-        let again = options.idempotent && matches!(outcome, Err(CallError::SessionEnded { .. }));
-        let shared = again.then(|| self.shared().ok()).flatten()?;
-        (!Arc::ptr_eq(&shared, ended)).then_some(shared)
     }
 
     /// The same with a body of `bytes` bytes that `fill` writes, straight into the memory that the peer reads if there is
@@ -183,11 +136,19 @@ impl Caller {
         fill: impl FnOnce(&mut [u8]),
         options: &CallOptions,
     ) -> Result<Reply, CallError> {
-        let shared = self.shared()?;
-        let request = self.request(&shared, method, b"", options);
-        match in_place::written(&shared, &request, bytes, fill)? {
-            Ok(place) => in_place::call(&shared, request, place, bytes, options),
-            Err(body) => shared.call_at(Request { body: &body, ..request }, options),
+        let (mut fill, mut body) = (Some(fill), None);
+        // What may be sent twice is not given away.
+        let keeps = options.idempotent;
+        match &self.target {
+            Target::Session(shared) => {
+                let request = self.request(shared, method, b"", options);
+                let body = written(&mut body, &mut fill, shared, &request, bytes, false)?;
+                body.call(shared, request, &mut shared.patience(options))
+            }
+            Target::Slot(slot) => replied(slot.call(None, options, |shared, patience, fresh| {
+                let request = self.request_at(shared, method, b"", options, patience, fresh);
+                written(&mut body, &mut fill, shared, &request, bytes, keeps)?.try_call(shared, request, patience)
+            })),
         }
     }
 
@@ -204,14 +165,24 @@ impl Caller {
         fill: impl FnOnce(&mut [u8]),
         options: &CallOptions,
     ) -> Result<PendingCall, CallError> {
-        let shared = self.shared()?;
-        let request = self.request(&shared, method, b"", options);
-        let written = in_place::written(&shared, &request, bytes, fill)?;
-        // Calls of the peer are served while there is no room.
-        let _nested = Shared::nest(request.depth);
-        match written {
-            Ok(place) => in_place::start(&shared, request, place, bytes, options),
-            Err(body) => shared.start(Request { body: &body, ..request }, options),
+        let (mut fill, mut body) = (Some(fill), None);
+        let mut start = |shared: &Arc<Shared>, request: Request<'_>, patience| {
+            let body = written(&mut body, &mut fill, shared, &request, bytes, false)?;
+            // Calls of the peer are served while there is no room.
+            let _nested = Shared::nest(request.depth);
+            body.start(shared, request, patience)
+        };
+        match &self.target {
+            Target::Session(shared) => {
+                start(shared, self.request(shared, method, b"", options), shared.patience(options))
+            }
+            Target::Slot(slot) => {
+                let started = slot.call(None, options, |shared, patience, fresh| {
+                    let request = self.request_at(shared, method, b"", options, patience, fresh);
+                    start(shared, request, *patience)
+                });
+                started.map(|(pending, passage)| pending.by(passage))
+            }
         }
     }
 
@@ -224,20 +195,22 @@ impl Caller {
     /// [`call_blocking`](Self::call_blocking) with what was written.
     #[doc(hidden)]
     pub fn call_draft(&self, method: u32, draft: Draft, options: &CallOptions) -> Result<Reply, CallError> {
-        let placed = match draft.into_placed() {
-            Ok(placed) => placed,
+        let mut body = match draft.into_placed() {
+            Ok(placed) => Written::Placed(*placed),
             Err(buffer) => return self.call_blocking(method, &buffer, options),
         };
-        let shared = self.shared()?;
-        let begin = Prefix::new(options.deadline, &options.metadata).bytes().len();
-        if !placed.place.is_of(&shared) || placed.begin != begin || options.idempotent {
-            // Its slots may be all that there are, so they go back before the copy asks for some.
-            let mut body = Scratch::with_room(placed.bytes);
-            body.extend(&placed);
-            drop(placed);
-            return self.call_blocking(method, &body, options);
+        match &self.target {
+            Target::Session(shared) => {
+                let request = self.request(shared, method, b"", options);
+                body.call(shared, request, &mut shared.patience(options))
+            }
+            Target::Slot(slot) => {
+                let home = body.home();
+                replied(slot.call(home.as_ref(), options, |shared, patience, fresh| {
+                    body.try_call(shared, self.request_at(shared, method, b"", options, patience, fresh), patience)
+                }))
+            }
         }
-        in_place::call(&shared, self.request(&shared, method, b"", options), placed.place, placed.bytes, options)
     }
 
     /// Calls the peer and waits for its reply. Dropped, the call is cancelled.
@@ -266,10 +239,8 @@ impl Caller {
     ///
     /// See [`CallError`].
     pub async fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
-        let shared = self.shared()?;
-        let patience = shared.patience(options);
-        let (key, patience) = self.opened(&shared, method, body, Streams::default(), patience, options).await?;
-        Ok(PendingCall::new(shared, key, patience))
+        let (shared, key, patience, passage) = self.opened(method, body, Streams::default(), options).await?;
+        Ok(PendingCall::new(shared, key, patience).by(passage))
     }
 
     /// Opens a call with items beside its request and its reply, and waits for room if there is none. It has the deadline
@@ -285,32 +256,71 @@ impl Caller {
         streams: Streams,
         options: &CallOptions,
     ) -> Result<StreamingCall, CallError> {
-        let shared = self.shared()?;
-        let patience = options.deadline.map_or_else(Patience::endless, |deadline| Patience::new(deadline).started());
-        let (key, patience) = self.opened(&shared, method, body, streams, patience, options).await?;
-        Ok(StreamingCall::new(shared, key, patience))
+        let (shared, key, patience, passage) = self.opened(method, body, streams, options).await?;
+        Ok(StreamingCall::new(shared, key, patience, passage))
     }
 
     /// Opens a call.
     async fn opened(
         &self,
+        method: u32,
+        body: &[u8],
+        streams: Streams,
+        options: &CallOptions,
+    ) -> Result<(Arc<Shared>, CallKey, Patience, Passage), CallError> {
+        let begun = |shared: &Shared| match options.deadline {
+            None if streams.any() => Patience::endless(),
+            _ => shared.patience(options),
+        };
+        let slot = match &self.target {
+            Target::Slot(slot) => slot,
+            Target::Session(shared) => {
+                let mut patience = begun(shared);
+                let key = self.opened_at(shared, method, body, streams, &mut patience, true, options).await?;
+                return Ok((Arc::clone(shared), key, patience, Passage::default()));
+            }
+        };
+        let (mut route, mut patience) = (Route::default(), None);
+        let outcome = loop {
+            let found = match poll_fn(|cx| route.poll_find(slot, cx, &mut patience, options)).await {
+                Ok(found) => found,
+                Err(error) => break Err(error),
+            };
+            let patience = patience.get_or_insert_with(|| begun(&found.shared));
+            let fresh = route.is_fresh();
+            match self.opened_at(&found.shared, method, body, streams, patience, fresh, options).await {
+                Ok(key) => {
+                    let (shared, passage) = route.leave(found);
+                    return Ok((shared, key, *patience, passage));
+                }
+                Err(error) if route.goes_on(slot, &found.shared, &error, patience, options) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        route.ended(&outcome);
+        outcome
+    }
+
+    /// Opens a call of a session.
+    #[expect(clippy::too_many_arguments, reason = "what a request is made of, and when")]
+    async fn opened_at(
+        &self,
         shared: &Arc<Shared>,
         method: u32,
         body: &[u8],
         streams: Streams,
-        patience: Patience,
+        patience: &mut Patience,
+        mut fresh: bool,
         options: &CallOptions,
-    ) -> Result<(CallKey, Patience), CallError> {
+    ) -> Result<CallKey, CallError> {
         let mut waiting = WaitsForRoom { shared, opening: Opening::default() };
-        let (mut patience, mut first) = (patience, true);
-        let opened = std::future::poll_fn(|cx| {
-            let mut request = self.request_at(shared, method, body, options, &mut patience, std::mem::take(&mut first));
+        let opened = poll_fn(|cx| {
+            let mut request = self.request_at(shared, method, body, options, patience, std::mem::take(&mut fresh));
             request.lifecycle &= !streams.any();
             request.streams = streams;
-            waiting.opening.poll(shared, cx, &request, &mut patience, false)
+            waiting.opening.poll(shared, cx, &request, patience, false)
         });
-        let (key, _) = opened.await?;
-        Ok((key, patience))
+        Ok(opened.await?.0)
     }
 
     /// A request of the polling thread: it is this one that knows how deep it is. Behind the `first` poll less time is left.
@@ -331,22 +341,27 @@ impl Caller {
         request
     }
 
-    /// Waits until the session that is there now ends.
+    /// Waits until the session that is there now ends; of several, one of them.
     ///
     /// # Errors
     ///
     /// When there is none.
     pub async fn ended(&self) -> Result<Arc<SessionEnd>, CallError> {
-        Ok(ended(&self.shared()?).await)
+        let nobody = || CallError::Refused { reason: Status::new(Code::Unavailable, "there is no session") };
+        Ok(ended(&self.peek().ok_or_else(nobody)?).await)
     }
 
-    /// Runs a future on this thread, which drains the ring and serves the peer's calls meanwhile.
+    /// Runs a future on this thread, which drains the ring and serves the peer's calls meanwhile. By way of a slot this is
+    /// the ring of one of its sessions, and while there is none but one is on its way, the thread only runs the future.
     ///
     /// # Errors
     ///
     /// When there is no session to wait on.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, CallError> {
-        Ok(self.shared()?.block_on(future))
+        match &self.target {
+            Target::Session(shared) => Ok(shared.block_on(future)),
+            Target::Slot(slot) => slot.block_on(future),
+        }
     }
 }
 
@@ -366,4 +381,26 @@ impl Drop for WaitsForRoom<'_> {
     fn drop(&mut self) {
         self.opening.give_up(self.shared);
     }
+}
+
+/// The reply to a call by way of a slot.
+fn replied(called: Result<(Outcome, Passage), CallError>) -> Outcome {
+    let (outcome, mut passage) = called?;
+    passage.ended(&outcome);
+    outcome
+}
+
+/// The body of a call in place, which is written for its first attempt.
+fn written<'a>(
+    body: &'a mut Option<Written>,
+    fill: &mut Option<impl FnOnce(&mut [u8])>,
+    shared: &Arc<Shared>,
+    request: &Request<'_>,
+    bytes: usize,
+    keeps: bool,
+) -> Result<&'a mut Written, CallError> {
+    if let Some(fill) = fill.take() {
+        *body = Some(in_place::written(shared, request, bytes, keeps, fill)?);
+    }
+    body.as_mut().ok_or(CallError::WouldBlock)
 }

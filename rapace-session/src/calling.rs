@@ -4,30 +4,28 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Target};
 use crate::calls::{CallKey, Outcome};
 use crate::opening::Opening;
 use crate::patience::Patience;
 use crate::pending;
 use crate::session::CallOptions;
-use crate::shared::Shared;
+use crate::slot::{Found, Route};
 
 /// A call on its way, from [`Caller::call`]. Dropped before it is ready, it is cancelled.
 #[must_use = "nothing is sent before the first poll"]
 pub struct Calling<'a, B> {
     caller: &'a Caller,
-    /// The session, if the caller may find another one next time.
-    found: Option<Arc<Shared>>,
+    /// The way that it takes, if the caller may find another session next time, and where it is.
+    route: Route,
+    found: Option<Found>,
     method: u32,
     body: B,
     options: Cow<'a, CallOptions>,
-    patience: Patience,
+    patience: Option<Patience>,
     stage: Stage,
-    /// Whether this is the second attempt, at a session that has taken the place of one that ended.
-    again: bool,
 }
 
 #[derive(Debug)]
@@ -44,28 +42,23 @@ enum Stage {
 
 impl<'a, B: Deref<Target = [u8]>> Calling<'a, B> {
     pub(crate) fn new(caller: &'a Caller, method: u32, body: B, options: Cow<'a, CallOptions>) -> Self {
-        Self {
-            caller,
-            found: None,
-            method,
-            body,
-            options,
-            patience: Patience::endless(),
-            stage: Stage::New,
-            again: false,
-        }
+        Self { caller, route: Route::default(), found: None, method, body, options, patience: None, stage: Stage::New }
     }
 
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Self { caller, found, method, body, options, patience, stage, .. } = self;
-        let shared = match (caller.fixed(), found) {
-            (Some(shared), _) => shared,
-            (None, Some(shared)) => shared,
-            (None, found) => found.insert(caller.shared()?),
+        let Self { caller, route, found, method, body, options, patience, stage } = self;
+        let shared = match (caller.target(), found) {
+            (Target::Session(shared), _) => shared,
+            (Target::Slot(_), Some(found)) => &found.shared,
+            (Target::Slot(slot), found) => {
+                let new = ready!(route.poll_find(slot, cx, patience, options))?;
+                &found.insert(new).shared
+            }
         };
-        let first = matches!(stage, Stage::New);
-        if first {
-            *patience = shared.patience(options);
+        let patience = patience.get_or_insert_with(|| shared.patience(options));
+        let mut first = false;
+        if matches!(stage, Stage::New) {
+            first = route.is_fresh();
             *stage = Stage::Opening(Opening::default());
         }
         match stage {
@@ -103,19 +96,27 @@ impl<B: Deref<Target = [u8]> + Unpin> Future for Calling<'_, B> {
         loop {
             let outcome = ready!(self.poll_outcome(cx));
             self.stage = Stage::Over;
-            let ended = self.found.take().filter(|_| !self.again);
-            let again = ended.and_then(|ended| self.caller.successor(&ended, &outcome, &self.options));
-            if again.is_none() {
-                return Poll::Ready(outcome);
+            let Target::Slot(slot) = self.caller.target() else { return Poll::Ready(outcome) };
+            let Self { route, found, patience, options, stage, .. } = &mut *self;
+            if let (Some(found), Err(error), Some(patience)) = (found.take(), &outcome, patience)
+                && route.goes_on(slot, &found.shared, error, patience, options)
+            {
+                *stage = Stage::New;
+                continue;
             }
-            (self.found, self.stage, self.again) = (again, Stage::New, true);
+            route.ended(&outcome);
+            return Poll::Ready(outcome);
         }
     }
 }
 
 impl<B> Drop for Calling<'_, B> {
     fn drop(&mut self) {
-        let Some(shared) = self.caller.fixed().or(self.found.as_ref()) else { return };
+        let shared = match (self.caller.target(), &self.found) {
+            (Target::Session(shared), _) => shared,
+            (Target::Slot(_), Some(found)) => &found.shared,
+            (Target::Slot(_), None) => return,
+        };
         match &mut self.stage {
             Stage::New | Stage::Over => {}
             Stage::Opening(opening) => opening.give_up(shared),

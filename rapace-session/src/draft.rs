@@ -8,7 +8,7 @@ use rapace_core::slots::Class;
 
 use crate::caller::Caller;
 use crate::handler::IncomingCall;
-use crate::in_place::Place;
+use crate::in_place::{Place, Placed};
 use crate::prefix::Prefix;
 use crate::scratch::Scratch;
 use crate::session::CallOptions;
@@ -24,14 +24,6 @@ pub struct Draft(Bytes);
 enum Bytes {
     Buffer(Scratch),
     Placed(Box<Placed>),
-}
-
-/// A body in slots.
-pub(crate) struct Placed {
-    pub(crate) place: Place,
-    /// Room before it, for its prefix.
-    pub(crate) begin: usize,
-    pub(crate) bytes: usize,
 }
 
 /// Writes a [`Draft`].
@@ -114,7 +106,7 @@ impl Home<'_> {
     fn place(self, bytes: usize) -> Option<Placed> {
         let (shared, begin) = match self {
             Self::Request(caller, options) => {
-                (caller.shared().ok()?, Prefix::new(options.deadline, &options.metadata).bytes().len())
+                (caller.peek()?, Prefix::new(options.deadline, &options.metadata).bytes().len())
             }
             Self::Reply(call) => (Arc::clone(call.shared()), 0),
         };
@@ -134,15 +126,6 @@ impl Placed {
             self.bytes += piece.len();
         }
         found
-    }
-}
-
-impl Deref for Placed {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        self.place.written().get(self.begin..self.begin + self.bytes).unwrap_or_default()
     }
 }
 

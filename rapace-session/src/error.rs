@@ -65,6 +65,12 @@ pub enum CallError {
         /// Whether the whole request had been sent by then. If so, the call may have been run.
         sent: bool,
     },
+    /// The time of the call, or that in which a session was to come, was over before there was one. It has not been sent.
+    #[error("no session within {waited:?}, so the call was not sent")]
+    NoSession {
+        /// How long it has waited.
+        waited: Duration,
+    },
     /// The session takes no more calls: its peer has said so, perhaps of this very call, or this side makes no more, or there
     /// is no session. The call has not been run.
     #[error("the session takes no more calls: {reason}")]
@@ -106,7 +112,7 @@ impl CallError {
     pub fn code(&self) -> Code {
         match self {
             Self::Status(status) => status.code,
-            Self::DeadlineExceeded { .. } | Self::NoRoom { .. } => Code::DeadlineExceeded,
+            Self::DeadlineExceeded { .. } | Self::NoRoom { .. } | Self::NoSession { .. } => Code::DeadlineExceeded,
             Self::SessionEnded { .. } | Self::Refused { .. } => Code::Unavailable,
             Self::Incompatible { .. } => Code::FailedPrecondition,
             Self::TooLarge { .. } | Self::TooDeep { .. } | Self::WouldBlock => Code::ResourceExhausted,
@@ -120,6 +126,7 @@ impl CallError {
             Self::SessionEnded { sent, .. } => *sent,
             Self::Refused { .. }
             | Self::NoRoom { .. }
+            | Self::NoSession { .. }
             | Self::Incompatible { .. }
             | Self::TooLarge { .. }
             | Self::TooDeep { .. }

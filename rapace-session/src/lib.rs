@@ -65,6 +65,7 @@ mod session;
 mod shared;
 #[cfg(test)]
 mod simulation;
+mod slot;
 mod state;
 mod streaming;
 mod sync;
@@ -76,7 +77,7 @@ mod wake_flag;
 mod wakes;
 
 pub use body::Body;
-pub use caller::{AsCaller, Caller, CallerSlot};
+pub use caller::{AsCaller, Caller};
 pub use calling::Calling;
 pub use calls::Reply;
 pub use config::{Config, FaultInjection, Prefault, ReadInPlace, SegmentBacking, WaitStrategy};
@@ -98,5 +99,6 @@ pub use role::{PeerA, PeerB, Role};
 pub use scratch::Scratch;
 pub use served::LIFECYCLE_METHODS;
 pub use session::{CallOptions, Session, SessionStats};
+pub use slot::{Absence, CallerSlot, Gate, OnAbsence};
 pub use status::{Code, Status};
 pub use streaming::{Items, StreamingCall};

@@ -36,6 +36,11 @@ impl Patience {
         self.until
     }
 
+    /// What is left, if it is counted already: who has not slept yet has all of it.
+    pub(crate) fn left_if_begun(&mut self) -> Option<Duration> {
+        self.until.and_then(|_| self.left())
+    }
+
     /// What is left; `None` is without end.
     pub(crate) fn left(&mut self) -> Option<Duration> {
         let time = self.time?;

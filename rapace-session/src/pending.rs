@@ -9,6 +9,7 @@ use crate::calls::{CallKey, Outcome, Reply};
 use crate::error::CallError;
 use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};
+use crate::slot::Passage;
 use crate::state::State;
 
 /// A call whose reply has not been taken, to be waited for by a thread or by a task. Dropped, it is cancelled.
@@ -20,11 +21,18 @@ pub struct PendingCall {
     /// Whether a task has looked.
     polled: bool,
     taken: bool,
+    passage: Passage,
 }
 
 impl PendingCall {
     pub(crate) fn new(shared: Arc<Shared>, key: CallKey, patience: Patience) -> Self {
-        Self { shared, key, patience, polled: false, taken: false }
+        Self { shared, key, patience, polled: false, taken: false, passage: Passage::default() }
+    }
+
+    /// The same call, which was made by way of a slot.
+    pub(crate) fn by(mut self, passage: Passage) -> Self {
+        self.passage = passage;
+        self
     }
 
     /// Waits for the reply on this thread, serving the peer's calls meanwhile.
@@ -36,14 +44,11 @@ impl PendingCall {
         let key = self.key;
         let shared = Arc::clone(&self.shared);
         let outcome = shared.wait(Purpose::Reply(key), &mut self.patience, |state| shared.take(state, key));
-        match outcome {
-            Some(outcome) => {
-                self.taken = true;
-                outcome
-            }
-            // Dropping the call cancels it.
-            None => Err(CallError::DeadlineExceeded { waited: self.patience.time() }),
-        }
+        self.taken = outcome.is_some();
+        // Dropping the call cancels it.
+        let outcome = outcome.unwrap_or_else(|| Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
+        self.passage.ended(&outcome);
+        outcome
     }
 
     /// The outcome, if it is there, without waiting. Nothing is left to wait for then.
@@ -61,6 +66,7 @@ impl PendingCall {
         match outcome {
             Some(outcome) => {
                 self.taken = true;
+                self.passage.ended(&outcome);
                 Ok(outcome)
             }
             None => Err(self),
@@ -124,6 +130,9 @@ impl Future for PendingCall {
         let outcome = look(&shared, &mut state, this.key, &mut this.patience, cx.waker());
         shared.leave(state);
         this.taken = outcome.is_some();
+        if let Some(outcome) = &outcome {
+            this.passage.ended(outcome);
+        }
         outcome.map_or(Poll::Pending, Poll::Ready)
     }
 }

@@ -10,6 +10,7 @@
 
 mod models;
 mod parts;
+mod slots;
 
 use std::sync::Arc;
 use std::time::Instant;

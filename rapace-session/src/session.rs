@@ -58,8 +58,8 @@ impl CallOptions {
         self
     }
 
-    /// To run the call twice does no harm. One whose session ends is made again if its peer has come back meanwhile, which
-    /// only a [`Caller`] that outlives sessions can tell; each attempt has the whole deadline.
+    /// To run the call twice does no harm. One that may have run when its session has ended is made again, once, if there is
+    /// another session, which only a [`Caller`] that outlives sessions can tell; both share one deadline.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
@@ -185,7 +185,7 @@ impl<R: Role> Session<R> {
     ///
     /// As [`Session::call`].
     pub fn start(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<PendingCall, CallError> {
-        self.shared().start(request(method, body, options), options)
+        self.shared().start(request(method, body, options), self.shared().patience(options))
     }
 
     /// Sends a request if there is room for it now.

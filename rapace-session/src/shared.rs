@@ -210,9 +210,9 @@ impl Shared {
     }
 
     /// A call that counts as nested as deep as it says, whichever thread makes it.
-    pub(crate) fn call_at(self: &Arc<Self>, request: Request<'_>, options: &CallOptions) -> Result<Reply, CallError> {
+    pub(crate) fn call_at(self: &Arc<Self>, request: Request<'_>, patience: &mut Patience) -> Result<Reply, CallError> {
         let _nested = Self::nest(request.depth);
-        self.call(request, options)
+        self.call_within(request, patience)
     }
 
     /// This thread counts as nested as deep as a call of this depth says.
@@ -251,9 +251,8 @@ impl Shared {
     pub(crate) fn start(
         self: &Arc<Self>,
         request: Request<'_>,
-        options: &CallOptions,
+        mut patience: Patience,
     ) -> Result<PendingCall, CallError> {
-        let mut patience = self.patience(options);
         let (state, key) = self.open(request, &mut patience)?;
         self.leave(state);
         Ok(PendingCall::new(Arc::clone(self), key, patience))
@@ -261,12 +260,15 @@ impl Shared {
 
     /// Sends a request and waits for its outcome.
     pub(crate) fn call(self: &Arc<Self>, request: Request<'_>, options: &CallOptions) -> Outcome {
-        let mut patience = self.patience(options);
-        let (state, key) = self.open_by(request, &mut patience, |state, request| {
+        self.call_within(request, &mut self.patience(options))
+    }
+
+    fn call_within(self: &Arc<Self>, request: Request<'_>, patience: &mut Patience) -> Outcome {
+        let (state, key) = self.open_by(request, patience, |state, request| {
             state.wake_up();
             state.open(request)
         })?;
-        self.outcome(state, key, &mut patience)
+        self.outcome(state, key, patience)
     }
 
     /// The outcome of a call, once, on its way out of the lock.

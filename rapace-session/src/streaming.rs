@@ -7,12 +7,14 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::calls::{CallKey, Outcome};
 use crate::error::CallError;
 use crate::machine::{Sent, StreamKey};
 use crate::patience::Patience;
 use crate::served::ServedKey;
 use crate::shared::Shared;
+use crate::slot::Passage;
 use crate::state::State;
 
 /// The caller's end of a call with streams. Dropped before its reply was taken, the call is cancelled.
@@ -29,11 +31,17 @@ pub struct StreamingCall {
 struct Inner {
     deadline: Patience,
     taken: bool,
+    passage: Passage,
 }
 
 impl StreamingCall {
-    pub(crate) fn new(shared: Arc<Shared>, key: CallKey, deadline: Patience) -> Self {
-        Self { shared, key, inner: Mutex::new(Inner { deadline, taken: false }) }
+    pub(crate) fn new(shared: Arc<Shared>, key: CallKey, deadline: Patience, passage: Passage) -> Self {
+        Self { shared, key, inner: Mutex::new(Inner { deadline, taken: false, passage }) }
+    }
+
+    /// The way to call the peer that this call is with: who waits for the call [blocks](Caller::block_on) on that one.
+    pub fn caller(&self) -> Caller {
+        Caller::new(&self.shared, 0)
     }
 
     /// Sends an item as soon as there is credit and room.
@@ -80,8 +88,12 @@ impl StreamingCall {
             }
             outcome.map_or(Poll::Pending, Poll::Ready)
         });
-        if outcome.is_ready() {
-            self.inner.lock().taken = true;
+        if let Poll::Ready(outcome) = &outcome {
+            let mut inner = self.inner.lock();
+            inner.taken = true;
+            let mut passage = std::mem::take(&mut inner.passage);
+            drop(inner);
+            passage.ended(outcome);
         }
         outcome
     }

@@ -14,7 +14,7 @@ mod real {
 
     use rapace_core::socket::{Readiness, Socket};
 
-    pub(crate) use parking_lot::Mutex;
+    pub(crate) use parking_lot::{Mutex, RwLock};
     pub(crate) use spin::mutex::{SpinMutex, SpinMutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     pub(crate) use std::thread::{Thread, current, sleep};
@@ -79,6 +79,24 @@ mod scheduled {
 
         pub(crate) fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(shuttle::sync::PoisonError::into_inner)
+        }
+    }
+
+    /// The same for many readers.
+    #[derive(Debug)]
+    pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(shuttle::sync::PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(shuttle::sync::PoisonError::into_inner)
         }
     }
 

@@ -224,7 +224,7 @@ fn a_cancel_meets_the_reply_and_nobody_else_hears_of_it() {
             let a = Arc::clone(&a);
             thread::spawn(move || {
                 let options = CallOptions::new();
-                let pending = a.start(request(ECHO, b"unwanted", &options), &options).expect("room");
+                let pending = a.start(request(ECHO, b"unwanted", &options), a.patience(&options)).expect("room");
                 drop(pending);
             })
         };
@@ -275,7 +275,7 @@ fn every_call_ends_once_when_the_peer_dies() {
                 let a = Arc::clone(&a);
                 thread::spawn(move || {
                     let options = CallOptions::new();
-                    drop(a.start(request(ECHO, b"unwanted", &options), &options));
+                    drop(a.start(request(ECHO, b"unwanted", &options), a.patience(&options)));
                 })
             };
             server.join().unwrap();
@@ -326,8 +326,8 @@ fn tasks_and_threads_get_their_replies() {
             let a = Arc::clone(&a);
             thread::spawn(move || {
                 let options = CallOptions::new();
-                let one = a.start(request(ECHO, b"one", &options), &options).unwrap();
-                let two = a.start(request(ECHO, b"two", &options), &options).unwrap();
+                let one = a.start(request(ECHO, b"one", &options), a.patience(&options)).unwrap();
+                let two = a.start(request(ECHO, b"two", &options), a.patience(&options)).unwrap();
                 let (mut one, mut two) = (pin!(one), pin!(two));
                 // The second first: what wakes for the one is not what the other waits for.
                 let reply = a.block_on(two.as_mut()).unwrap();
