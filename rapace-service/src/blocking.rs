@@ -2,7 +2,7 @@
 
 use std::iter::FusedIterator;
 
-use rapace_session::{CallError, Caller};
+use rapace_session::CallError;
 
 use crate::incoming::Incoming;
 
@@ -14,12 +14,11 @@ use crate::incoming::Incoming;
 pub struct BlockingIncoming<T> {
     /// None when it has ended.
     incoming: Option<Incoming<T>>,
-    caller: Caller,
 }
 
 impl<T> BlockingIncoming<T> {
-    pub(crate) fn new(incoming: Incoming<T>, caller: Caller) -> Self {
-        Self { incoming: Some(incoming), caller }
+    pub(crate) fn new(incoming: Incoming<T>) -> Self {
+        Self { incoming: Some(incoming) }
     }
 }
 
@@ -28,7 +27,11 @@ impl<T> Iterator for BlockingIncoming<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let incoming = self.incoming.as_mut()?;
-        let item = self.caller.block_on(incoming.next()).unwrap_or_else(|error| Some(Err(error)));
+        // Its own session, whichever one others are called at by now.
+        let item = incoming.caller().and_then(|caller| match caller.block_on(incoming.next()) {
+            Ok(item) => item,
+            Err(error) => Some(Err(error)),
+        });
         if !matches!(item, Some(Ok(_))) {
             self.incoming = None;
         }

@@ -116,7 +116,7 @@ impl DynamicClient {
             return Err(DynamicError::Streams { method: prepared.name, streams: false });
         }
         let call = self.caller.open(prepared.id, &request, streams, &self.options).await?;
-        Ok(DynamicCall::new(self.caller.clone(), call, prepared))
+        Ok(DynamicCall::new(call, prepared))
     }
 
     /// The same, blocking this thread.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use rapace_session::{Body, CallError, Items, Status, StreamingCall};
+use rapace_session::{Body, CallError, Caller, Items, Status, StreamingCall};
 
 use crate::codec::{Decoder, unexpected, unreadable};
 use crate::items::ItemBytes;
@@ -79,6 +79,14 @@ impl<T> Incoming<T> {
             self.end(item.as_ref().and_then(|item| item.as_ref().err()));
         }
         Poll::Ready(item)
+    }
+
+    /// The way to call the callee whose items these are, until their end.
+    pub(crate) fn caller(&self) -> Option<Caller> {
+        match &self.source {
+            Some(Source::Callee(callee)) => Some(callee.call.caller()),
+            Some(Source::Caller { .. }) | None => None,
+        }
     }
 
     fn read(&self, body: &Body) -> Result<T, CallError> {

@@ -34,7 +34,10 @@ impl Client {
         decode: Decoder<R>,
     ) -> impl Future<Output = Result<R, CallError>> + Send + use<'_, A, S, R> {
         let request = encode(arguments);
-        async move { self.send_all(method, request, stream, encode_item, decode).await }
+        async move {
+            let (call, watch) = self.open(method, request, Streams { sends: true, receives: false }).await?;
+            send_all(method, &call, watch, stream, encode_item, decode).await
+        }
     }
 
     /// The same, blocking this thread.
@@ -50,8 +53,10 @@ impl Client {
         encode_item: Encoder<I::Item>,
         decode: Decoder<R>,
     ) -> Result<R, CallError> {
+        let streams = Streams { sends: true, receives: false };
+        let (call, watch) = self.caller.block_on(self.open(method, encode(arguments), streams))??;
         let stream = Iter(items.into_iter());
-        self.caller.block_on(self.send_all(method, encode(arguments), stream, encode_item, decode))?
+        call.caller().block_on(send_all(method, &call, watch, stream, encode_item, decode))?
     }
 
     /// Calls a method with one request and a stream of the callee's.
@@ -84,7 +89,7 @@ impl Client {
         decode: Decoder<R>,
     ) -> Result<BlockingIncoming<R>, CallError> {
         let incoming = self.caller.block_on(self.receive(method, arguments, decode))??;
-        Ok(BlockingIncoming::new(incoming, self.caller.clone()))
+        Ok(BlockingIncoming::new(incoming))
     }
 
     /// Calls a method with a stream each way. The caller's is sent while the callee's is polled.
@@ -126,30 +131,7 @@ impl Client {
     {
         let stream = Iter(items.into_iter());
         let incoming = self.caller.block_on(self.exchange(method, arguments, stream, encode_item, decode))??;
-        Ok(BlockingIncoming::new(incoming, self.caller.clone()))
-    }
-
-    async fn send_all<S: Stream, R>(
-        &self,
-        method: &'static MethodInfo,
-        request: Result<Scratch, EncodeError>,
-        stream: S,
-        encode_item: Encoder<S::Item>,
-        decode: Decoder<R>,
-    ) -> Result<R, CallError> {
-        let (call, mut watch) = self.open(method, request, Streams { sends: true, receives: false }).await?;
-        let stream = pin!(stream);
-        let mut pump = Pump::new(method, stream, encode_item);
-        let mut sent = 0;
-        let reply = poll_fn(|cx| {
-            watch.within(|| match pump.poll(cx, &call, &mut sent) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                _ => call.poll_reply(cx),
-            })
-        })
-        .await;
-        watch.add_request_bytes(sent);
-        finish(method, watch, reply, decode)
+        Ok(BlockingIncoming::new(incoming))
     }
 
     async fn open(
@@ -172,4 +154,27 @@ impl Client {
             }
         }
     }
+}
+
+/// Sends a stream into a call and waits for the reply.
+async fn send_all<S: Stream, R>(
+    method: &'static MethodInfo,
+    call: &StreamingCall,
+    mut watch: Watch,
+    stream: S,
+    encode_item: Encoder<S::Item>,
+    decode: Decoder<R>,
+) -> Result<R, CallError> {
+    let stream = pin!(stream);
+    let mut pump = Pump::new(method, stream, encode_item);
+    let mut sent = 0;
+    let reply = poll_fn(|cx| {
+        watch.within(|| match pump.poll(cx, call, &mut sent) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => call.poll_reply(cx),
+        })
+    })
+    .await;
+    watch.add_request_bytes(sent);
+    finish(method, watch, reply, decode)
 }

@@ -23,8 +23,9 @@ pub struct DynamicCall {
 }
 
 impl DynamicCall {
-    pub(super) fn new(caller: Caller, call: StreamingCall, prepared: Prepared) -> Self {
-        Self { caller, call: Some(call), prepared }
+    pub(super) fn new(call: StreamingCall, prepared: Prepared) -> Self {
+        // Its own session, whichever one others are called at by now.
+        Self { caller: call.caller(), call: Some(call), prepared }
     }
 
     /// Sends an item as soon as there is room.
