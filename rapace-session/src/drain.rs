@@ -10,8 +10,17 @@ use crate::shared::Shared;
 use crate::state::State;
 use crate::waiters::Waits;
 
-/// Waits until no call is in flight, either way, or the time is over; says which.
-pub(crate) async fn drained(shared: Arc<Shared>, time: Option<Duration>) -> bool {
+/// Which calls are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that this side has made.
+    Ours,
+    /// Those of the peer, too.
+    All,
+}
+
+/// Waits until none of these calls is in flight, or the time is over; says which.
+pub(crate) async fn drained(shared: Arc<Shared>, which: Which, time: Option<Duration>) -> bool {
     let mut patience = time.map_or_else(Patience::endless, |time| Patience::new(time).started());
     let mut waiting = Waiting { shared: &shared, id: None };
     std::future::poll_fn(|cx| {
@@ -19,7 +28,8 @@ pub(crate) async fn drained(shared: Arc<Shared>, time: Option<Duration>) -> bool
         if !state.leading {
             state.pump();
         }
-        let drained = state.machine.in_flight() == (0, 0);
+        let (ours, theirs) = state.machine.in_flight();
+        let drained = ours == 0 && (theirs == 0 || which == Which::Ours);
         let over = patience.left().is_some_and(|left| left.is_zero());
         waiting.leave(&mut state);
         if !drained && !over {

@@ -147,6 +147,11 @@ impl Machine {
         self.retired.get_or_insert_with(|| reason.clone());
     }
 
+    /// They are taken here again.
+    pub(crate) fn reinstate(&mut self) {
+        self.retired = None;
+    }
+
     /// Whether messages wait for room.
     pub(crate) fn wants_room(&self) -> bool {
         !self.outbox.is_empty() || !self.wait_for_room.is_empty()

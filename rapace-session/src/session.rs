@@ -15,7 +15,7 @@ use rapace_core::link::{Link, LinkStats};
 use crate::caller::Caller;
 use crate::calls::Reply;
 use crate::config::Config;
-use crate::drain::drained;
+use crate::drain::{Which, drained};
 use crate::error::{CallError, SessionEnd};
 use crate::handler::Handler;
 use crate::hello::PeerInfo;
@@ -264,15 +264,27 @@ impl<R: Role> Session<R> {
         self.shared().retire(reason);
     }
 
+    /// Takes calls by way of slots again, after it was [retired](Self::retire).
+    pub fn reinstate(&self) {
+        let mut state = self.shared().state();
+        state.machine.reinstate();
+        self.shared().leave(state);
+    }
+
     /// Waits until no call is in flight, either way, those with streams included; serves the peer's calls meanwhile. Says
     /// `false` when the time is over first. Calls that were given up count until the peer is done with them.
     pub fn drained(&self, patience: Duration) -> bool {
-        self.block_on(drained(Arc::clone(self.shared()), Some(patience)))
+        self.block_on(drained(Arc::clone(self.shared()), Which::All, Some(patience)))
+    }
+
+    /// The same for the calls that this side has made; the peer's may go on.
+    pub fn calls_ended(&self, patience: Duration) -> bool {
+        self.block_on(drained(Arc::clone(self.shared()), Which::Ours, Some(patience)))
     }
 
     /// The same for a task, without end.
     pub fn until_drained(&self) -> impl Future<Output = ()> + Send + 'static {
-        let drained = drained(Arc::clone(self.shared()), None);
+        let drained = drained(Arc::clone(self.shared()), Which::All, None);
         async {
             drained.await;
         }

@@ -500,14 +500,15 @@ impl State {
         Some(Settled { wakes, spent, unwanted, alarm: std::mem::take(&mut self.alarm_due) })
     }
 
-    /// Whoever waits to open a call hears when one has ended, or when there is no hope left; whoever drains, when there is none.
+    /// Whoever waits to open a call hears when one has ended, or when there is no hope left; whoever waits for the last, when
+    /// none of ours is left.
     fn tell_of_calls(&mut self) {
         let wanted = self.leader_wants_room || self.waiters.want_room();
         let fewer = self.machine.take_freed();
         if wanted && (fewer || self.machine.is_refusing()) {
             self.tell_of_room();
         }
-        if self.machine.in_flight() == (0, 0) {
+        if self.machine.in_flight().0 == 0 {
             self.waiters.wake_drained(self.machine.wakes());
         }
     }

@@ -46,6 +46,8 @@ fn calls_of_the_peer_count_until_they_are_answered() {
     b.serve_for(Duration::ZERO);
     assert_eq!(desk.held(), 1);
     assert!(!b.drained(Duration::ZERO));
+    // There is none of its own.
+    assert!(b.calls_ended(Duration::ZERO) && !a.calls_ended(Duration::ZERO));
     thread::scope(|scope| {
         // It sleeps, and the answer is another thread's.
         let drained = scope.spawn(|| b.drained(PATIENCE));
