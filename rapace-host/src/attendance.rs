@@ -4,14 +4,19 @@
 //! that nobody waits for, and notices their ends.
 
 use std::io;
+use std::time::Duration;
 
 use rapace_session::tokio::AsyncSession;
 use rapace_session::{PeerA, Session};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 /// The name of the thread.
 const THREAD_NAME: &str = "rapace-attend";
+/// Threads that start and end plugins on the host's own account: they are there while that takes, however many plugins there
+/// are.
+const BLOCKING_THREADS_MAX: usize = 16;
 
 /// The thread, which ends when this is dropped; sessions that it attends to are closed then.
 pub(crate) struct Attendance(Option<Runtime>);
@@ -20,7 +25,8 @@ impl Attendance {
     /// Starts the thread.
     pub(crate) fn start() -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
-        Ok(Self(Some(builder.worker_threads(1).thread_name(THREAD_NAME).enable_io().enable_time().build()?)))
+        builder.worker_threads(1).max_blocking_threads(BLOCKING_THREADS_MAX);
+        Ok(Self(Some(builder.thread_name(THREAD_NAME).enable_io().enable_time().build()?)))
     }
 
     /// Attends to a session from now on, until it ends.
@@ -40,6 +46,36 @@ impl Attendance {
                     let _ = spawn_blocking(ended).await;
                 }
             });
+        }
+    }
+}
+
+impl Attendance {
+    /// Does something at once that needs the runtime's reactor.
+    pub(crate) fn within<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _context = self.0.as_ref().map(Runtime::enter);
+        act()
+    }
+
+    /// Does something when a time has passed, on a thread that may block.
+    pub(crate) fn after(&self, pause: Duration, act: impl FnOnce() + Send + 'static) {
+        self.spawn(async move {
+            sleep(pause).await;
+            let _ = spawn_blocking(act).await;
+        });
+    }
+
+    /// Does something soon, on a thread that may block.
+    pub(crate) fn soon(&self, act: impl FnOnce() + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            drop(runtime.spawn_blocking(act));
+        }
+    }
+
+    /// Runs a task until it ends, or the host does.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            drop(runtime.spawn(task));
         }
     }
 }

@@ -11,12 +11,14 @@ use thiserror::Error;
 use crate::attendance::Attendance;
 use crate::changes::Observer;
 use crate::host::PluginHost;
+use crate::lifecycle::StateChange;
 use crate::output::{Listener, OutputLine, OutputThread};
-use crate::state::StateChange;
 
 /// How long a shutdown waits for each of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutdownTimes {
+    /// For the calls in flight, before it. Default 5 s.
+    pub drain: Duration,
     /// For the answer to the `shutdown` call. Default 5 s.
     pub acknowledge: Duration,
     /// For the end of the process, once its session is closed. Default 2 s.
@@ -27,8 +29,8 @@ pub struct ShutdownTimes {
 
 impl Default for ShutdownTimes {
     fn default() -> Self {
-        let [acknowledge, exit, terminate] = [5, 2, 2].map(Duration::from_secs);
-        Self { acknowledge, exit, terminate }
+        let [drain, acknowledge, exit, terminate] = [5, 5, 2, 2].map(Duration::from_secs);
+        Self { drain, acknowledge, exit, terminate }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use crate::state::StateChange;
+use crate::lifecycle::StateChange;
 
 /// Whom a host tells of every state change.
 pub(crate) type Observer = dyn Fn(&StateChange) + Send + Sync;
@@ -22,7 +22,7 @@ pub(crate) struct Changes {
 impl Changes {
     /// Notes a change; under the plugin's lock, so that the order is true.
     pub(crate) fn note(&self, change: StateChange) {
-        tracing::info!(plugin = %change.plugin, %change, "state");
+        tracing::info!(plugin = %change.plugin, instance = change.instance, %change, "state");
         self.untold.lock().push_back(change);
     }
 
@@ -43,12 +43,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::state::PluginState;
+    use crate::lifecycle::PluginState;
 
     #[test]
     fn changes_made_by_the_observer_are_told_behind_its_own() {
         let changes = Arc::new(Changes::default());
-        let change = |to| StateChange { plugin: "p".into(), from: None, to };
+        let change = |to| StateChange { plugin: "p".into(), instance: 0, from: None, to };
         let told = Mutex::new(Vec::new());
         let (inner, all) = (Arc::clone(&changes), Arc::new(told));
         let seen = Arc::clone(&all);

@@ -8,6 +8,7 @@ use rapace_session::Config;
 
 use crate::builder::{Context, PluginHostBuilder};
 use crate::ending::ShutdownReport;
+use crate::health::Health;
 use crate::plugin::PluginHandle;
 use crate::spec::PluginSpec;
 use crate::start::{StartCause, StartError};
@@ -16,15 +17,30 @@ use crate::start::{StartCause, StartError};
 ///
 /// Dropped, with all its handles, it kills what still runs; [`PluginHost::shutdown`] is the orderly way.
 pub struct PluginHost {
-    context: Arc<Context>,
-    plugins: Mutex<Plugins>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) plugins: Arc<Mutex<Plugins>>,
 }
 
 #[derive(Default)]
-struct Plugins {
+pub(crate) struct Plugins {
     loaded: Vec<PluginHandle>,
-    /// The names of those that are being loaded.
-    loading: Vec<Arc<str>>,
+    /// What is being loaded, or has only just been.
+    claims: Vec<Arc<Claim>>,
+    /// The host shuts down.
+    closed: bool,
+}
+
+/// What a plugin is the only one to have.
+#[derive(Debug)]
+struct Claim {
+    name: Arc<str>,
+    contracts: Vec<(String, String)>,
+}
+
+impl Plugins {
+    pub(crate) fn loaded(&self) -> Vec<PluginHandle> {
+        self.loaded.clone()
+    }
 }
 
 impl PluginHost {
@@ -34,41 +50,125 @@ impl PluginHost {
     }
 
     pub(crate) fn new(context: Context) -> Self {
-        Self { context: Arc::new(context), plugins: Mutex::default() }
+        Self { context: Arc::new(context), plugins: Arc::default() }
     }
 
     /// Starts a plugin: its process, its session, its `initialize` call. A plugin that does not serve `initialize` has
-    /// nothing to initialise.
+    /// nothing to initialise. One that does not start is forgotten, whatever its restart policy.
     ///
     /// # Errors
     ///
-    /// See [`StartCause`]. All of it together takes no longer than the start timeout of the host's configuration.
+    /// See [`StartCause`]. All of it together takes no longer than the start timeout of the host's configuration, for each
+    /// process.
     pub fn load(&self, spec: PluginSpec) -> Result<PluginHandle, StartError> {
-        let name = Arc::clone(&spec.name);
+        let loading = self.claim(&spec)?;
+        let plugin = PluginHandle::new(&self.context, spec);
+        if let Err(error) = plugin.start(true) {
+            // Of several processes, some may have started.
+            plugin.shutdown();
+            return Err(error);
+        }
+        loading.keep(&plugin);
+        Ok(plugin)
+    }
+
+    /// Keeps a plugin whether or not it starts: what follows is its restart policy's affair.
+    ///
+    /// # Errors
+    ///
+    /// When its name, or a type of a contract that it has, is taken.
+    pub fn keep(&self, spec: PluginSpec) -> Result<PluginHandle, StartError> {
+        let loading = self.claim(&spec)?;
+        let plugin = PluginHandle::new(&self.context, spec);
+        loading.keep(&plugin);
+        if plugin.0.spec().is_by_hand {
+            return Ok(plugin);
+        }
+        // It is logged, and the policy is asked.
+        drop(plugin.start(false));
+        Ok(plugin)
+    }
+
+    /// Shuts a plugin down and forgets it; `None` when there is none of that name.
+    pub fn unload(&self, name: &str) -> Option<PluginHandle> {
+        let plugin = self.plugin(name)?;
+        plugin.shutdown();
         let mut plugins = self.plugins.lock();
-        if plugins.loading.contains(&name) || plugins.loaded.iter().any(|plugin| plugin.name() == &*name) {
-            return Err(StartError::new(&spec, StartCause::NameTaken));
+        plugins.loaded.retain(|loaded| loaded.name() != name);
+        plugins.claims.retain(|claim| &*claim.name != name);
+        Some(plugin)
+    }
+
+    fn claim(&self, spec: &PluginSpec) -> Result<Loading<'_>, StartError> {
+        let claim = Claim { name: Arc::clone(&spec.name), contracts: spec.contracts.clone() };
+        let mut plugins = self.plugins.lock();
+        let taken = |cause| Err(StartError::new(spec, cause));
+        if plugins.closed {
+            return taken(StartCause::HostShutDown);
         }
-        plugins.loading.push(Arc::clone(&name));
+        if plugins.claims.iter().any(|other| other.name == claim.name) {
+            return taken(StartCause::NameTaken);
+        }
+        for (index, contract) in claim.contracts.iter().enumerate() {
+            let by = plugins.claims.iter().find(|other| other.contracts.contains(contract)).map(|other| &other.name);
+            let twice = claim.contracts[..index].contains(contract).then_some(&claim.name);
+            if let Some(by) = by.or(twice) {
+                let ((contract, of_type), by) = (contract.clone(), by.to_string());
+                return taken(StartCause::ContractTaken { contract, of_type, by });
+            }
+        }
+        let claim = Arc::new(claim);
+        plugins.claims.push(Arc::clone(&claim));
         drop(plugins);
-        // An observer that panics leaves the name free.
-        let loading = Loading { host: self, name };
-        let loaded = PluginHandle::load(&self.context, spec);
-        if let Ok(plugin) = &loaded {
-            self.plugins.lock().loaded.push(plugin.clone());
-        }
-        drop(loading);
-        loaded
+        Ok(Loading { host: self, claim, kept: false })
     }
 
     /// The plugins, in the order in which they were loaded.
     pub fn plugins(&self) -> Vec<PluginHandle> {
-        self.plugins.lock().loaded.clone()
+        self.plugins.lock().loaded()
     }
 
     /// The plugin of that name.
     pub fn plugin(&self, name: &str) -> Option<PluginHandle> {
         self.plugins.lock().loaded.iter().find(|plugin| plugin.name() == name).cloned()
+    }
+
+    /// The plugins that say they serve a service of this name, in the order in which they were loaded. One that does not
+    /// run says nothing.
+    pub fn serving(&self, service: &str) -> Vec<PluginHandle> {
+        let serves = |plugin: &PluginHandle| {
+            let session = plugin.session();
+            session.is_some_and(|session| session.peer().registry.service(service).is_some())
+        };
+        self.plugins().into_iter().filter(serves).collect()
+    }
+
+    /// The plugin that is this type of a contract, such as `json-processor` of `dataProcessor`.
+    pub fn get(&self, contract: &str, of_type: &str) -> Option<PluginHandle> {
+        let plugins = self.plugins.lock();
+        let has =
+            |claim: &&Arc<Claim>| claim.contracts.iter().any(|(c, t)| (c.as_str(), t.as_str()) == (contract, of_type));
+        let name = &plugins.claims.iter().find(has)?.name;
+        plugins.loaded.iter().find(|plugin| plugin.name() == &**name).cloned()
+    }
+
+    /// All plugins of a contract, with their types of it, in the order in which they were loaded.
+    pub fn of_contract(&self, contract: &str) -> Vec<(String, PluginHandle)> {
+        let plugins = self.plugins.lock();
+        let mut found = Vec::new();
+        for plugin in &plugins.loaded {
+            let claim = plugins.claims.iter().find(|claim| *claim.name == *plugin.name());
+            let contracts = claim.into_iter().flat_map(|claim| &claim.contracts);
+            found.extend(
+                contracts.filter(|(name, _)| name == contract).map(|(_, of_type)| (of_type.clone(), plugin.clone())),
+            );
+        }
+        found
+    }
+
+    /// How well it does its work.
+    pub fn health(&self) -> Health {
+        Health::of_host(self.plugins().iter().map(|plugin| (plugin.health(), plugin.0.supervision().critical)))
     }
 
     /// Looks after all plugins once, without waiting, and notices who has ended. Their calls are served without it, by a
@@ -77,22 +177,35 @@ impl PluginHost {
         self.plugins().iter().for_each(PluginHandle::poll);
     }
 
-    /// Shuts all plugins down, the one that was loaded last first, and says how each of them ended that ran.
+    /// Shuts all plugins down, the one that was loaded last first, and says how each of them ended that ran. From now on
+    /// none is loaded.
     pub fn shutdown(&self) -> Vec<(Arc<str>, ShutdownReport)> {
+        self.plugins.lock().closed = true;
         let ended = |plugin: PluginHandle| Some((plugin.shared_name(), plugin.shutdown()?));
         self.plugins().into_iter().rev().filter_map(ended).collect()
     }
 }
 
-/// A name that is taken while its plugin is loaded.
+/// What a plugin has claimed while it is loaded.
 struct Loading<'a> {
     host: &'a PluginHost,
-    name: Arc<str>,
+    claim: Arc<Claim>,
+    kept: bool,
+}
+
+impl Loading<'_> {
+    fn keep(mut self, plugin: &PluginHandle) {
+        self.host.plugins.lock().loaded.push(plugin.clone());
+        self.kept = true;
+    }
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        self.host.plugins.lock().loading.retain(|loading| *loading != self.name);
+        // Also when an observer panics.
+        if !self.kept {
+            self.host.plugins.lock().claims.retain(|claim| !Arc::ptr_eq(claim, &self.claim));
+        }
     }
 }
 

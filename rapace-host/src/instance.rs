@@ -1,11 +1,10 @@
 //! One life of a plugin: a process, its session, its end. A restart makes another one, and nothing is used again (SPEC P4).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rapace_core::socket::Socket;
 use rapace_registry::{MethodId, Registry, json};
 use rapace_session::{
     CallError, CallOptions, Code, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session, SessionEnd,
@@ -16,6 +15,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::builder::Context;
 use crate::ending::{CrashReport, Ending};
+use crate::kind::Connection;
 use crate::output::{Output, Stream};
 use crate::spec::PluginSpec;
 use crate::start::{StartCause, StartError};
@@ -25,10 +25,10 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Instance {
     pub(crate) session: Session<PeerA>,
-    pub(crate) pid: u32,
-    pidfd: OwnedFd,
+    pub(crate) pid: Option<u32>,
+    pidfd: Option<OwnedFd>,
     started: Instant,
-    output: Output,
+    output: Option<Output>,
     crash: OnceLock<CrashReport>,
 }
 
@@ -36,13 +36,16 @@ impl Instance {
     /// Starts the process and shakes hands with it. When that fails, the process is killed and reaped.
     pub(crate) fn start(context: &Context, spec: &PluginSpec) -> Result<Self, StartError> {
         let started = Instant::now();
-        let (socket, process, output) = spawn(context, spec).map_err(|cause| StartError::new(spec, cause))?;
-        let pid = process.id();
-        tracing::info!(plugin = %spec.name, pid, program = %spec.program.display(), "started");
+        let of_cause = |cause| StartError::new(spec, cause);
+        let Connection { socket, process, output } = spec.kind.connect(&spec.new_life()).map_err(of_cause)?;
+        let read = |(stdout, stderr)| context.output.read(&spec.name, stdout, stderr);
+        let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
+        let pid = process.as_ref().map(Process::id);
+        tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
         let handshake = || {
-            let pidfd = process.as_fd().try_clone_to_owned()?;
+            let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
             let services = (context.services)(&spec.name);
-            let handshake = Handshake::<PeerA>::offer(socket, Some(process), spec.configured(&context.config))?;
+            let handshake = Handshake::<PeerA>::offer(socket, process, spec.configured(&context.config))?;
             let session = handshake.finish(services)?;
             context.attendance.attend(&session)?;
             Ok((pidfd, session))
@@ -51,9 +54,9 @@ impl Instance {
             Ok((pidfd, session)) => Ok(Self { session, pid, pidfd, started, output, crash: OnceLock::new() }),
             Err(error) => {
                 let exit = if let HandshakeError::PeerGone(exit) = error { exit } else { None };
-                let stderr = output.tail(Stream::Stderr);
-                let cause = StartCause::of_handshake(error, &output.tail(Stream::Stdout));
-                Err(StartError { exit, stderr, ..StartError::new(spec, cause) })
+                let stderr = tail(output.as_ref(), Stream::Stderr);
+                let cause = StartCause::of_handshake(error, &tail(output.as_ref(), Stream::Stdout));
+                Err(StartError { exit, stderr, ..of_cause(cause) })
             }
         }
     }
@@ -95,7 +98,9 @@ impl Instance {
         } else {
             tracing::warn!(plugin, pid = self.pid, waited = ?exit, "does not end: SIGTERM");
             // An error means that it has just ended.
-            let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+            if let Some(pidfd) = &self.pidfd {
+                let _ = pidfd_send_signal(pidfd, Signal::TERM);
+            }
             if self.has_ended_within(terminate) {
                 Ending::Terminated
             } else {
@@ -116,18 +121,30 @@ impl Instance {
         let report = self.crash.get_or_init(|| {
             let exit = self.session.reap(EXIT_PATIENCE);
             let end = self.session.end().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(exit)));
-            CrashReport { exit, end, uptime: self.started.elapsed(), stderr: self.output.tail(Stream::Stderr) }
+            CrashReport { exit, end, uptime: self.uptime(), stderr: tail(self.output.as_ref(), Stream::Stderr) }
         });
         report.clone()
     }
 
+    /// How long it has been there.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether it ended by itself in good order: it closed the session, and its process, if it had one, exited with 0.
+    pub(crate) fn has_left(&self, report: &CrashReport) -> bool {
+        let closed = matches!(&*report.end, SessionEnd::PeerClosed(_));
+        closed && report.exit.map_or(self.pid.is_none(), |exit| exit.success())
+    }
+
     fn has_ended_within(&self, patience: Duration) -> bool {
+        let Some(pidfd) = &self.pidfd else { return true };
         let start = Instant::now();
         loop {
             let left = patience.saturating_sub(start.elapsed());
             // A time that is too long for the kernel is without end.
             let timeout = Timespec::try_from(left).ok();
-            let ended = poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], timeout.as_ref());
+            let ended = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], timeout.as_ref());
             match ended {
                 Ok(1..) => return true,
                 _ if left.is_zero() => return false,
@@ -147,19 +164,7 @@ fn own_error(registry: &Registry, method: u32, reply: &[u8]) -> Option<String> {
     Some(error.as_str().map_or_else(|| error.to_string(), str::to_owned))
 }
 
-/// Starts the process, with its end of the socket as standard input (SPEC E1).
-fn spawn(context: &Context, spec: &PluginSpec) -> Result<(Socket, Process, Output), StartCause> {
-    let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
-    let mut command = spec.command();
-    command.stdin(theirs.into_fd()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let spawned = command.spawn();
-    // It holds a copy of their end, which would hide the end of theirs.
-    drop(command);
-    let mut child = spawned.map_err(|error| StartCause::of_spawn(error, spec))?;
-    let outputs = child.stdout.take().zip(child.stderr.take());
-    let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
-    let read = |(stdout, stderr)| context.output.read(&spec.name, stdout, stderr);
-    let output = outputs.map(read).transpose().map_err(StartCause::os("read the output"))?;
-    let output = output.ok_or_else(|| StartCause::os("read the output")(std::io::ErrorKind::NotConnected.into()))?;
-    Ok((socket, process, output))
+/// The end of what has been printed.
+fn tail(output: Option<&Output>, stream: Stream) -> String {
+    output.map(|output| output.tail(stream)).unwrap_or_default()
 }

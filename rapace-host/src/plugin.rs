@@ -2,107 +2,198 @@
 
 use std::fmt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Mutex, ReentrantMutex};
 use rapace_session::{
-    AsCaller, CallError, CallOptions, Caller, CallerSlot, Code, PeerA, PeerState, Reply, Session, SessionEnd, Status,
+    Absence, AsCaller, CallError, CallOptions, Caller, CallerSlot, Code, OnAbsence, PeerA, PeerState, Reply, Session,
+    Status,
 };
 
+use crate::breaker::BreakerState;
 use crate::builder::Context;
 use crate::changes::Changes;
 use crate::ending::{CrashReport, Ending, ShutdownReport};
+use crate::gate::{AtGate, PluginGate};
+use crate::health::Health;
 use crate::instance::Instance;
+use crate::lifecycle::{PluginEvent, PluginState, StateChange};
+use crate::look::look_after;
+use crate::policy::Supervision;
+use crate::seat::{Passage, Seat};
 use crate::spec::PluginSpec;
 use crate::start::StartError;
-use crate::state::{PluginEvent, PluginState, StateChange};
 
 /// A plugin of a host. Cheap to clone; all its methods may be called from many threads at once.
 #[derive(Clone)]
-pub struct PluginHandle(Arc<Shared>);
+pub struct PluginHandle(pub(crate) Arc<Shared>);
 
-struct Shared {
-    context: Arc<Context>,
-    spec: PluginSpec,
-    life: Mutex<Life>,
-    /// Leads to the session of the present life.
-    caller: CallerSlot,
-    changes: Changes,
+pub(crate) struct Shared {
+    pub(crate) context: Arc<Context>,
+    pub(crate) name: Arc<str>,
+    /// Its processes; those of the present version, where one takes the place of another.
+    pub(crate) seats: Mutex<Seats>,
+    /// Leads to the sessions of those that take calls.
+    pub(crate) slot: CallerSlot,
+    pub(crate) gate: Arc<PluginGate>,
+    pub(crate) changes: Changes,
+    /// Calls wait: the plugin is on its way.
+    pub(crate) holds_calls: AtomicBool,
+    /// Seats there have been.
+    numbers: AtomicU32,
     /// Held by whoever starts the plugin or shuts it down, and by an observer who does so when it is told of that.
-    in_transition: ReentrantMutex<()>,
+    pub(crate) in_transition: ReentrantMutex<()>,
 }
 
-struct Life {
-    state: PluginState,
-    /// What runs; none once it has stopped or crashed.
-    instance: Option<Arc<Instance>>,
-    crash: Option<CrashReport>,
+pub(crate) struct Seats {
+    pub(crate) spec: Arc<PluginSpec>,
+    pub(crate) seats: Vec<Arc<Seat>>,
+}
+
+/// One process of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstanceInfo {
+    /// Which it is, counted from 0 over all reloads.
+    pub number: u32,
+    /// Where it is in its life.
+    pub state: PluginState,
+    /// Its process, while it runs.
+    pub process_id: Option<u32>,
+    /// How long it has run.
+    pub uptime: Duration,
+    /// Calls of the host that it has yet to answer.
+    pub calls_in_flight: usize,
 }
 
 impl AsCaller for PluginHandle {
-    /// Calls whichever process of the plugin runs when a call is made.
+    /// Calls whichever process of the plugin runs when a call is made, of several the one with the fewest calls.
     fn as_caller(&self) -> Caller {
-        self.0.caller.caller()
+        self.0.slot.caller()
     }
 }
 
 impl PluginHandle {
-    pub(crate) fn load(context: &Arc<Context>, spec: PluginSpec) -> Result<Self, StartError> {
-        let instance = Arc::new(Instance::start(context, &spec)?);
-        let state = PluginState::Connected;
-        let change = StateChange { plugin: Arc::clone(&spec.name), from: None, to: state };
-        let life = Mutex::new(Life { state, instance: Some(Arc::clone(&instance)), crash: None });
-        let (context, changes, in_transition) = (Arc::clone(context), Changes::default(), ReentrantMutex::default());
-        let caller = CallerSlot::new(format!("plugin {} does not run", spec.name));
-        caller.set(&instance.session);
-        let plugin = Self(Arc::new(Shared { context, spec, life, caller, changes, in_transition }));
-        plugin.0.changes.note(change);
-        plugin.0.changes.tell(&*plugin.0.context.observer);
-        plugin.watch(&instance);
-        plugin.initialize(&instance)?;
-        Ok(plugin)
+    /// A plugin that is not started yet.
+    pub(crate) fn new(context: &Arc<Context>, spec: PluginSpec) -> Self {
+        let (context, name, spec) = (Arc::clone(context), Arc::clone(&spec.name), Arc::new(spec));
+        let gate = PluginGate::new(spec.supervision.breaker);
+        let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
+            let absent = Absent { plugin: Weak::clone(me), wait: context.config.timeouts.start };
+            let slot = CallerSlot::gated(absent, AtGate(Arc::clone(&gate)));
+            let seats = Mutex::new(Seats { spec: Arc::clone(&spec), seats: Vec::new() });
+            let (changes, holds_calls, numbers) = (Changes::default(), AtomicBool::new(false), AtomicU32::new(0));
+            Shared {
+                context,
+                name,
+                seats,
+                slot,
+                gate,
+                changes,
+                holds_calls,
+                numbers,
+                in_transition: ReentrantMutex::default(),
+            }
+        });
+        shared.context.attendance.spawn(look_after(Arc::downgrade(&shared), Arc::clone(&shared.gate)));
+        shared.seats.lock().seats = shared.new_seats(&spec);
+        shared.tell();
+        Self(shared)
+    }
+
+    /// Starts all its processes. `is_trial`: whoever is told of a failure decides, rather than the policy.
+    pub(crate) fn start(&self, is_trial: bool) -> Result<(), StartError> {
+        let _in_transition = self.0.in_transition.lock();
+        let results: Vec<_> = self.0.seats().iter().map(|seat| self.0.start(seat, is_trial)).collect();
+        results.into_iter().collect()
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.0.spec.name
+        &self.0.name
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.0.spec.name)
+        Arc::clone(&self.0.name)
     }
 
-    /// Where it is in its life, as far as anybody has noticed.
+    /// Where it is in its life, as far as anybody has noticed; of several processes, where the one is that is nearest to
+    /// taking calls.
     pub fn state(&self) -> PluginState {
-        self.0.life.lock().state
+        self.0.state()
     }
 
-    /// The id of its process, while it runs.
+    /// Its processes, and places that processes have had.
+    pub fn instances(&self) -> Vec<InstanceInfo> {
+        let info = |seat: &Arc<Seat>| {
+            let instance = seat.instance();
+            let of = |get: fn(&Instance) -> Duration| instance.as_deref().map(get).unwrap_or_default();
+            InstanceInfo {
+                number: seat.number,
+                state: seat.state(),
+                process_id: instance.as_ref().and_then(|instance| instance.pid),
+                uptime: of(Instance::uptime),
+                calls_in_flight: instance.as_ref().map_or(0, |instance| instance.session.stats().calls_in_flight),
+            }
+        };
+        self.0.seats().iter().map(info).collect()
+    }
+
+    /// The id of its process, while it runs; of the first of several.
     pub fn process_id(&self) -> Option<u32> {
-        self.instance().map(|instance| instance.pid)
+        self.0.instances().find_map(|(_, instance)| instance.pid)
     }
 
-    /// Its session, while it runs. A clone of it that is kept keeps the process too.
+    /// Its session, while it runs; that of the first of several processes. A clone of it that is kept keeps the process too.
     pub fn session(&self) -> Option<Session<PeerA>> {
-        self.instance().map(|instance| instance.session.clone())
+        self.0.instances().next().map(|(_, instance)| instance.session.clone())
     }
 
     /// What is known of its last crash, until it is restarted.
     pub fn crash(&self) -> Option<CrashReport> {
-        self.0.life.lock().crash.clone()
+        self.0.seats().iter().find_map(|seat| seat.crash())
     }
 
-    /// How it is: whether it makes progress, or is gone.
+    /// How it is: whether it makes progress, or is gone; of several processes the one that is worst.
     pub fn peer_state(&self) -> PeerState {
-        let Some(instance) = self.instance() else {
-            let exit = self.crash().and_then(|crash| crash.exit);
-            return PeerState::Gone { exit };
+        let rank = |state: &PeerState| match state {
+            PeerState::Gone { .. } => 3,
+            PeerState::Unresponsive { .. } => 2,
+            PeerState::Alive => 1,
+            _ => 0,
         };
-        let state = instance.session.peer_state();
-        if let PeerState::Gone { .. } = state {
-            self.died(&instance);
-        }
-        state
+        let judge = |(seat, instance): (Arc<Seat>, Arc<Instance>)| {
+            let state = instance.session.peer_state();
+            if let PeerState::Gone { .. } = state {
+                self.0.died(&seat, &instance);
+            }
+            state
+        };
+        let worst = self.0.instances().map(judge).max_by_key(rank);
+        worst.unwrap_or_else(|| PeerState::Gone { exit: self.crash().and_then(|crash| crash.exit) })
+    }
+
+    /// How well it does its work.
+    pub fn health(&self) -> Health {
+        let states = self.0.seats().iter().map(|seat| (seat.state(), seat.is_asleep())).collect::<Vec<_>>();
+        let unresponsive = self
+            .0
+            .instances()
+            .any(|(_, instance)| matches!(instance.session.peer_state(), PeerState::Unresponsive { .. }));
+        let impaired = unresponsive || self.breaker().is_some_and(|breaker| breaker != BreakerState::Closed);
+        Health::of_plugin(&states, impaired)
+    }
+
+    /// Whether it would take a call now: it runs, and its breaker lets calls through.
+    pub fn is_ready(&self) -> bool {
+        self.state() == PluginState::Running && self.breaker() != Some(BreakerState::Open)
+    }
+
+    /// Its breaker, if it has one.
+    pub fn breaker(&self) -> Option<BreakerState> {
+        self.0.gate.breaker()
     }
 
     /// Calls it and waits for its reply, serving its calls meanwhile. Its death ends the call at once.
@@ -111,15 +202,10 @@ impl PluginHandle {
     ///
     /// As [`Session::call`]; [`CallError::Refused`] when it does not run.
     pub fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        let Some(instance) = self.instance() else {
-            let text = format!("plugin {} is {}", self.name(), self.state());
-            return Err(CallError::Refused { reason: Status::new(Code::Unavailable, text) });
-        };
-        let result = instance.session.call(method, body, options);
-        if let Err(CallError::SessionEnded { end, .. }) = &result
-            && **end != SessionEnd::Closed
-        {
-            self.died(&instance);
+        let result = self.as_caller().call_blocking(method, body, options);
+        if let Err(CallError::SessionEnded { .. }) = &result {
+            // Who has seen a call fail finds the plugin in the state that tells why.
+            self.0.notice_ends();
         }
         result
     }
@@ -128,123 +214,159 @@ impl PluginHandle {
         self.peer_state();
     }
 
-    /// Shuts it down: the `shutdown` call, the end of the session, then patience, SIGTERM and SIGKILL as far as it takes
-    /// them. `None` when it does not run.
+    /// Shuts it down: calls in flight end; the `shutdown` call, the end of the session, then patience, SIGTERM and SIGKILL as
+    /// far as it takes them. `None` when it does not run; of several processes, the report of the one that was least willing.
     pub fn shutdown(&self) -> Option<ShutdownReport> {
         let _in_transition = self.0.in_transition.lock();
         self.shut_down()
     }
 
-    /// Kills its process at once with SIGKILL, and says how it ended; `None` when it does not run.
-    pub fn kill(&self) -> Option<ExitStatus> {
-        let instance = self.instance()?;
-        let exit = instance.kill();
-        self.died(&instance);
-        exit
+    fn shut_down(&self) -> Option<ShutdownReport> {
+        let reports = self.0.seats().into_iter().filter_map(|seat| self.0.stop(&seat, false));
+        reports.max_by_key(|report| match report.ending {
+            Ending::Exited => u8::from(report.acknowledged.is_err()),
+            Ending::Terminated => 2,
+            Ending::Killed => 3,
+        })
     }
 
-    /// Starts it anew: another process, another segment, nothing used again. If it runs, it is shut down first.
+    /// Kills its processes at once with SIGKILL, and says how the first ended; `None` when it does not run.
+    pub fn kill(&self) -> Option<ExitStatus> {
+        let kill = |(seat, instance): (Arc<Seat>, Arc<Instance>)| {
+            let exit = instance.kill();
+            self.0.died(&seat, &instance);
+            exit
+        };
+        let exits: Vec<_> = self.0.instances().filter_map(kill).collect();
+        exits.first().copied()
+    }
+
+    /// Starts it anew: other processes, other segments, nothing used again. If it runs, it is shut down first; calls wait
+    /// meanwhile.
     ///
     /// # Errors
     ///
     /// As [`PluginHost::load`](crate::PluginHost::load).
     pub fn restart(&self) -> Result<(), StartError> {
         let _in_transition = self.0.in_transition.lock();
+        let held = self.0.hold_calls();
         self.shut_down();
-        let instance = Arc::new(Instance::start(&self.0.context, &self.0.spec)?);
-        let fresh = Arc::clone(&instance);
-        self.0.caller.set(&instance.session);
-        self.apply(PluginEvent::Reconnected, |life| {
-            life.instance = Some(fresh);
-            life.crash = None;
-        });
-        self.watch(&instance);
-        self.initialize(&instance)
-    }
-
-    /// Has the end of this life noticed when it comes, whoever waits for the plugin then.
-    fn watch(&self, instance: &Arc<Instance>) {
-        let (plugin, life) = (Arc::downgrade(&self.0), Arc::downgrade(instance));
-        self.0.context.attendance.watch(&instance.session, move || {
-            if let (Some(plugin), Some(life)) = (plugin.upgrade(), life.upgrade()) {
-                Self(plugin).died(&life);
-            }
-        });
-    }
-
-    fn instance(&self) -> Option<Arc<Instance>> {
-        self.0.life.lock().instance.clone()
-    }
-
-    fn initialize(&self, instance: &Arc<Instance>) -> Result<(), StartError> {
-        self.apply(PluginEvent::Initialize, |_| {});
-        instance.initialize(&self.0.context, &self.0.spec).inspect_err(|_| self.died(instance))?;
-        self.apply(PluginEvent::Initialized, |_| {});
-        Ok(())
-    }
-
-    fn shut_down(&self) -> Option<ShutdownReport> {
-        let instance = self.instance()?;
-        if !self.apply(PluginEvent::ShutDown, |_| {}) {
-            return None;
-        }
-        let times = self.0.context.shutdown_times;
-        let acknowledged = instance.call_shutdown(times.acknowledge);
-        if let Err(error) = &acknowledged {
-            tracing::warn!(plugin = self.name(), %error, "shutdown is not acknowledged");
-        }
-        instance.session.close(&Status::new(Code::Unavailable, "the host has shut the plugin down"));
-        let (ending, exit) = instance.end(self.name(), times.exit, times.terminate);
-        let report = ShutdownReport { acknowledged, ending, exit };
-        tracing::info!(plugin = self.name(), %report, "shut down");
-        if ending == Ending::Exited && !exit.is_some_and(|exit| exit.success()) {
-            let crash = instance.crash_report();
-            self.apply(PluginEvent::Died, |life| (life.instance, life.crash) = (None, Some(crash)));
-        } else {
-            self.apply(PluginEvent::Exited, |life| life.instance = None);
-        }
-        Some(report)
-    }
-
-    /// Somebody has noticed the end of this life.
-    fn died(&self, instance: &Arc<Instance>) {
-        // Whoever shuts it down gives it time, and says how it ended.
-        let crashed = |life: &Life| {
-            let is_current = life.instance.as_ref().is_some_and(|current| Arc::ptr_eq(current, instance));
-            is_current && life.state != PluginState::ShuttingDown
-        };
-        if !crashed(&self.0.life.lock()) {
-            return;
-        }
-        let report = instance.crash_report();
-        let mut life = self.0.life.lock();
-        if crashed(&life) && self.0.step(&mut life, PluginEvent::Died) {
-            tracing::warn!(plugin = self.name(), pid = instance.pid, %report, "crashed");
-            (life.instance, life.crash) = (None, Some(report));
-        }
-        drop(life);
-        self.0.changes.tell(&*self.0.context.observer);
-    }
-
-    /// Makes a transition, with what it changes beside the state; says whether there is one.
-    fn apply(&self, event: PluginEvent, change: impl FnOnce(&mut Life)) -> bool {
-        let mut life = self.0.life.lock();
-        let stepped = self.0.step(&mut life, event);
-        if stepped {
-            change(&mut life);
-        }
-        drop(life);
-        self.0.changes.tell(&*self.0.context.observer);
-        stepped
+        let seats = self.0.seats();
+        seats.iter().for_each(|seat| seat.forget());
+        let started = self.start(false);
+        drop(held);
+        started
     }
 }
 
 impl Shared {
-    fn step(&self, life: &mut Life, event: PluginEvent) -> bool {
-        let Some(to) = life.state.after(event) else { return false };
-        let from = Some(std::mem::replace(&mut life.state, to));
-        self.changes.note(StateChange { plugin: Arc::clone(&self.spec.name), from, to });
-        true
+    /// Empty seats for a version of the plugin.
+    pub(crate) fn new_seats(self: &Arc<Self>, spec: &Arc<PluginSpec>) -> Vec<Arc<Seat>> {
+        let seat = |_| {
+            let seat = Arc::new(Seat::new(self.numbers.fetch_add(1, Ordering::Relaxed), spec));
+            let (plugin, instance) = (Arc::clone(&self.name), seat.number);
+            self.changes.note(StateChange { plugin, instance, from: None, to: PluginState::Discovered });
+            self.drive(&seat, PluginEvent::Verify, &mut Passage::default());
+            seat
+        };
+        (0..spec.supervision.instances.get()).map(seat).collect()
+    }
+
+    pub(crate) fn spec(&self) -> Arc<PluginSpec> {
+        Arc::clone(&self.seats.lock().spec)
+    }
+
+    pub(crate) fn supervision(&self) -> Supervision {
+        self.spec().supervision
+    }
+
+    pub(crate) fn seats(&self) -> Vec<Arc<Seat>> {
+        self.seats.lock().seats.clone()
+    }
+
+    /// Those that run.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = (Arc<Seat>, Arc<Instance>)> {
+        self.seats().into_iter().filter_map(|seat| seat.instance().map(|instance| (seat, instance)))
+    }
+
+    pub(crate) fn state(&self) -> PluginState {
+        let nearness = |state: &PluginState| match state {
+            PluginState::Running => 10,
+            PluginState::Initializing => 9,
+            PluginState::Connected => 8,
+            PluginState::Draining => 7,
+            PluginState::ShuttingDown => 6,
+            PluginState::Backoff => 5,
+            PluginState::Stopped => 4,
+            PluginState::Verified => 3,
+            PluginState::Crashed => 2,
+            PluginState::Quarantined => 1,
+            PluginState::Discovered => 0,
+        };
+        let seats = self.seats.lock();
+        seats.seats.iter().map(|seat| seat.state()).max_by_key(nearness).unwrap_or(PluginState::Discovered)
+    }
+
+    /// Notices who has ended.
+    fn notice_ends(self: &Arc<Self>) {
+        for (seat, instance) in self.instances() {
+            if instance.session.end().is_some() {
+                self.died(&seat, &instance);
+            }
+        }
+    }
+
+    /// Tells the observer what there is to tell.
+    pub(crate) fn tell(&self) {
+        self.changes.tell(&*self.context.observer);
+    }
+
+    /// Has calls wait, until what this gives is dropped.
+    pub(crate) fn hold_calls(&self) -> HeldCalls<'_> {
+        self.holds_calls.store(true, Ordering::SeqCst);
+        HeldCalls(self)
+    }
+}
+
+/// Calls wait for the plugin while this is there.
+pub(crate) struct HeldCalls<'a>(&'a Shared);
+
+impl Drop for HeldCalls<'_> {
+    fn drop(&mut self) {
+        self.0.holds_calls.store(false, Ordering::SeqCst);
+        if self.0.state() != PluginState::Running {
+            self.0.slot.fail(&self.0.absence());
+        }
+    }
+}
+
+impl Shared {
+    /// What is said to a call when there is no session.
+    pub(crate) fn absence(&self) -> Status {
+        Status::new(Code::Unavailable, format!("plugin {} is {}", self.name, self.state()))
+    }
+}
+
+/// Answers calls that find no session.
+struct Absent {
+    plugin: Weak<Shared>,
+    wait: Duration,
+}
+
+impl OnAbsence for Absent {
+    fn absent(&self) -> Absence {
+        let Some(plugin) = self.plugin.upgrade() else {
+            return Absence::Refused(Status::new(Code::Unavailable, "the host of the plugin is gone"));
+        };
+        if plugin.holds_calls.load(Ordering::SeqCst) {
+            return Absence::Coming { within: self.wait };
+        }
+        if !plugin.seats().iter().any(|seat| seat.is_asleep()) {
+            return Absence::Refused(plugin.absence());
+        }
+        let sleeper = Arc::clone(&plugin);
+        plugin.context.attendance.soon(move || sleeper.wake());
+        Absence::Coming { within: self.wait }
     }
 }
 
@@ -255,5 +377,12 @@ impl fmt::Debug for PluginHandle {
             .field("state", &self.state())
             .field("process_id", &self.process_id())
             .finish()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Who looks after it learns that it is gone.
+        self.gate.wake();
     }
 }

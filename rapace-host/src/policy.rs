@@ -54,17 +54,15 @@ impl Default for RestartLimit {
 /// When calls to a plugin that fails are refused without being tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// So many calls in a row failed by the plugin's fault: it ended, it did not answer in time, it was too slow. Default 5.
+    /// So many calls in a row failed by the plugin's fault: it ended, it did not answer in time, its handler panicked. Default 5.
     pub failures: u32,
     /// So long calls are refused then, before one is tried. Default 30 s.
     pub open: Duration,
-    /// A call that took longer counts as failed, though its reply is given. Default: none does.
-    pub slow: Option<Duration>,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { failures: 5, open: Duration::from_secs(30), slow: None }
+        Self { failures: 5, open: Duration::from_secs(30) }
     }
 }
 

@@ -1,11 +1,17 @@
 //! Which program a plugin is, and what it is started with.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::fmt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use rapace_session::Config;
+
+use crate::attach::ByHand;
+use crate::kind::{NewLife, PluginKind, ProgramKind};
+use crate::policy::Supervision;
 
 /// The variables of the host's environment that a plugin inherits, and with them those that begin with `LC_`.
 pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"];
@@ -13,15 +19,19 @@ pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "R
 /// A plugin to be loaded.
 ///
 /// Its process is given the variables of [`INHERITED_VARIABLES`], those of [`env`](Self::env) and `RAPACE_PROTOCOL`, and no
-/// others; its arguments; and of rapace's descriptors none but the three standard ones.
-#[derive(Clone, Debug)]
+/// others; its arguments; and of rapace's descriptors none but the three standard ones. It leads a process group of its own,
+/// so that a signal from the terminal reaches it by way of the host.
+#[derive(Clone)]
 #[must_use]
 pub struct PluginSpec {
     pub(crate) name: Arc<str>,
-    pub(crate) program: PathBuf,
+    pub(crate) kind: Arc<dyn PluginKind>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     pub(crate) config_data: Vec<u8>,
+    pub(crate) supervision: Supervision,
+    pub(crate) contracts: Vec<(String, String)>,
+    pub(crate) is_by_hand: bool,
     #[cfg(feature = "fault-injection")]
     faults: Option<rapace_session::fault_injection::FaultInjector>,
 }
@@ -29,16 +39,35 @@ pub struct PluginSpec {
 impl PluginSpec {
     /// A plugin of this name, which is this program. A program without a slash is looked for in `PATH`.
     pub fn new(name: &str, program: impl Into<PathBuf>) -> Self {
-        let (args, env, config_data) = Default::default();
+        Self::of_kind(name, ProgramKind(program.into()))
+    }
+
+    /// A plugin of this name and kind.
+    pub fn of_kind(name: &str, kind: impl PluginKind) -> Self {
+        let (args, env, config_data, supervision, contracts) = Default::default();
         Self {
             name: name.into(),
-            program: program.into(),
+            kind: Arc::new(kind),
             args,
             env,
             config_data,
+            supervision,
+            contracts,
+            is_by_hand: false,
             #[cfg(feature = "fault-injection")]
             faults: None,
         }
+    }
+
+    /// A plugin of this name that nobody but a person starts: it is [kept](crate::PluginHost::keep), and
+    /// [joins](crate::PluginHandle::join_at).
+    pub fn by_hand(name: &str) -> Self {
+        Self { is_by_hand: true, ..Self::of_kind(name, ByHand) }
+    }
+
+    /// The same plugin, of another kind.
+    pub(crate) fn with_kind(self, kind: impl PluginKind) -> Self {
+        Self { kind: Arc::new(kind), ..self }
     }
 
     /// Adds an argument.
@@ -59,6 +88,19 @@ impl PluginSpec {
         self
     }
 
+    /// How the host looks after it. By default it is started once, and left alone.
+    pub fn supervision(mut self, supervision: Supervision) -> Self {
+        self.supervision = supervision;
+        self
+    }
+
+    /// Says that it is a type of a contract, such as `json-processor` of `dataProcessor`: it is found by that, and is the
+    /// only one of that type.
+    pub fn contract(mut self, contract: impl Into<String>, of_type: impl Into<String>) -> Self {
+        self.contracts.push((contract.into(), of_type.into()));
+        self
+    }
+
     /// What makes faults on purpose in all its lives, on the host's side: the program need not know of it.
     #[cfg(feature = "fault-injection")]
     pub fn faults(mut self, faults: &rapace_session::fault_injection::FaultInjector) -> Self {
@@ -76,17 +118,35 @@ impl PluginSpec {
         config
     }
 
-    /// The command that starts it; the standard descriptors are left to the caller.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.args)
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .env("RAPACE_PROTOCOL", rapace_core::layout::PROTOCOL_MAJOR.to_string());
-        command
+    /// What one life of it is started with.
+    pub(crate) fn new_life(&self) -> NewLife<'_> {
+        NewLife { plugin: &self.name, args: &self.args, env: &self.env }
     }
+}
+
+impl fmt::Debug for PluginSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Configurations and environments hold secrets.
+        f.debug_struct("PluginSpec")
+            .field("name", &self.name)
+            .field("kind", &self.kind.describe())
+            .field("args", &self.args)
+            .field("supervision", &self.supervision)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The command that starts a program as a plugin; the standard descriptors are left to the caller.
+pub(crate) fn command(program: &Path, life: &NewLife<'_>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(life.args)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
+        .envs(life.env.iter().map(|(name, value)| (name, value)))
+        .env("RAPACE_PROTOCOL", rapace_core::layout::PROTOCOL_MAJOR.to_string())
+        .process_group(0);
+    command
 }
 
 fn is_inherited(name: &OsStr) -> bool {
@@ -105,7 +165,7 @@ mod tests {
             assert_eq!(is_inherited(OsStr::new(name)), inherited, "{name}");
         }
         let spec = PluginSpec::new("p", "/bin/p").env("MODE", "fast").env("RAPACE_PROTOCOL", "7");
-        let command = spec.command();
+        let command = command(Path::new("/bin/p"), &spec.new_life());
         let set = |wanted: &str| command.get_envs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value);
         assert_eq!(set("MODE"), Some(OsStr::new("fast")));
         assert_eq!(set("RAPACE_PROTOCOL"), Some(OsStr::new("1")));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::spec::PluginSpec;
 pub struct StartError {
     /// The plugin's name.
     pub plugin: Arc<str>,
-    /// Its program.
-    pub program: PathBuf,
+    /// Its program, or what else it is.
+    pub program: String,
     /// What went wrong.
     pub cause: Box<StartCause>,
     /// How its process ended; none when there was none, or when it was killed because it did not start.
@@ -36,6 +36,19 @@ pub enum StartCause {
     /// The host has a plugin of this name.
     #[error("there is a plugin of this name")]
     NameTaken,
+    /// The host has a plugin of this type of the contract.
+    #[error("plugin {by} is the {of_type} of the contract {contract}")]
+    ContractTaken {
+        /// The contract.
+        contract: String,
+        /// The type of it.
+        of_type: String,
+        /// Who has it.
+        by: String,
+    },
+    /// The host shuts down.
+    #[error("the host shuts down")]
+    HostShutDown,
     /// There is no such program.
     #[error("there is no such program")]
     NotFound,
@@ -98,14 +111,14 @@ pub enum StartCause {
 impl StartError {
     /// Before there is a process.
     pub(crate) fn new(spec: &PluginSpec, cause: StartCause) -> Self {
-        let (plugin, program) = (Arc::clone(&spec.name), spec.program.clone());
+        let (plugin, program) = (Arc::clone(&spec.name), spec.kind.describe());
         Self { plugin, program, cause: Box::new(cause), exit: None, stderr: String::new() }
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "plugin {} ({}) did not start: {}", self.plugin, self.program.display(), self.cause)?;
+        write!(f, "plugin {} ({}) did not start: {}", self.plugin, self.program, self.cause)?;
         write_tail(f, &self.stderr)
     }
 }
@@ -118,12 +131,10 @@ impl StartCause {
     }
 
     /// Why the program could not be executed.
-    pub(crate) fn of_spawn(error: io::Error, spec: &PluginSpec) -> Self {
+    pub(crate) fn of_spawn(error: io::Error, program: &Path) -> Self {
         match error.kind() {
             // A bare name is looked for in PATH, not here.
-            io::ErrorKind::NotFound if spec.program.components().count() > 1 && spec.program.exists() => {
-                Self::NoInterpreter
-            }
+            io::ErrorKind::NotFound if program.components().count() > 1 && program.exists() => Self::NoInterpreter,
             io::ErrorKind::NotFound => Self::NotFound,
             // It has no name among the stable kinds.
             _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Self::NotExecutable(error),

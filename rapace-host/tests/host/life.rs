@@ -12,7 +12,7 @@ use crate::{PATIENCE, config, gate, in_words, is_there, spec, watched};
 
 const TINY: Duration = Duration::from_millis(100);
 /// Gives up soon; only behind SIGTERM it is sure of the end, if the plugin does not ignore it.
-const QUICK: ShutdownTimes = ShutdownTimes { acknowledge: TINY, exit: TINY, terminate: PATIENCE };
+const QUICK: ShutdownTimes = ShutdownTimes { drain: TINY, acknowledge: TINY, exit: TINY, terminate: PATIENCE };
 
 fn echo_works(plugin: &PluginHandle) {
     let reply = plugin.call(ECHO, b"are you there?", &CallOptions::new()).unwrap();
@@ -51,10 +51,13 @@ fn a_plugin_goes_through_its_states() {
     assert_eq!((plugin.process_id(), is_there(pid)), (None, false));
     assert!(plugin.shutdown().is_none() && plugin.kill().is_none());
     let expected = [
-        "Connected",
+        "Discovered",
+        "Discovered -> Verified",
+        "Verified -> Connected",
         "Connected -> Initializing",
         "Initializing -> Running",
-        "Running -> ShuttingDown",
+        "Running -> Draining",
+        "Draining -> ShuttingDown",
         "ShuttingDown -> Stopped",
     ];
     assert_eq!(in_words(&changes), expected);
@@ -96,9 +99,9 @@ fn a_kill_ends_a_call_and_a_restart_is_a_new_session() {
     let changes: Vec<_> = changes.try_iter().filter(|change| &*change.plugin == "killed").collect();
     let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
     let again = ["Connected -> Initializing", "Initializing -> Running"];
-    assert_eq!(changes[1..3], again);
-    assert_eq!(changes[3..5], ["Running -> Crashed", "Crashed -> Connected"]);
-    assert_eq!(changes[5..], again);
+    assert_eq!(changes[3..5], again);
+    assert_eq!(changes[5..7], ["Running -> Crashed", "Crashed -> Connected"]);
+    assert_eq!(changes[7..], again);
 }
 
 #[test]
@@ -109,8 +112,8 @@ fn a_restart_of_a_running_plugin_shuts_it_down_first() {
     plugin.restart().unwrap();
     assert!(!is_there(pid));
     echo_works(&plugin);
-    let again = ["Running -> ShuttingDown", "ShuttingDown -> Stopped", "Stopped -> Connected"];
-    assert_eq!(in_words(&changes)[3..6], again);
+    let again = ["Running -> Draining", "Draining -> ShuttingDown", "ShuttingDown -> Stopped", "Stopped -> Connected"];
+    assert_eq!(in_words(&changes)[5..9], again);
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! A host and its plugins in processes of their own: this test program again, told its role by a variable.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod census;
+mod joining;
+mod keeping;
 mod life;
 mod output;
 mod plugin;
+mod reload;
 mod starting;
+mod supervision;
 
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -29,6 +34,12 @@ fn typed_registry() -> Registry {
     let service = Service::builder("test.Plugin", Version::new(1, 0), Provider::Plugin);
     let service = service.unary::<(), Result<(), String>>("initialize", 2000);
     Registry::builder().service(service).build().unwrap()
+}
+
+/// That of a plugin that hands its state over.
+fn stateful_registry() -> Registry {
+    let service = Service::builder("rapace.Plugin", Version::new(1, 0), Provider::Plugin);
+    Registry::builder().service(service.unary::<(), Vec<u8>>("export_state", 2003)).build().unwrap()
 }
 
 fn config() -> Config {
@@ -69,6 +80,21 @@ fn gate() -> (std::io::PipeReader, std::io::PipeWriter, String) {
     let (reader, writer) = std::io::pipe().unwrap();
     let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
     (reader, writer, path)
+}
+
+/// Waits for what is sure to come.
+#[track_caller]
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A host that answers whatever it is asked.
+fn answers(call: rapace_session::IncomingCall) {
+    call.reply(b"");
 }
 
 fn is_there(pid: u32) -> bool {

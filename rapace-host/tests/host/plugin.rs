@@ -1,9 +1,11 @@
 //! The plugins of the tests.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use rapace_plugin::{Plugin, run};
-use rapace_session::{CallOptions, Code, Config, IncomingCall, Router, Status};
+use rapace_core::socket::Socket;
+use rapace_plugin::{HostHandle, Plugin, run};
+use rapace_session::{CallOptions, Code, Config, Handshake, IncomingCall, PeerB, Router, Status};
 
 pub(crate) const ROLE: &str = "RAPACE_TEST_ROLE";
 /// A file that the plugin reads before it ends.
@@ -17,11 +19,24 @@ pub(crate) const EXIT: u32 = 3;
 pub(crate) const PRINT: u32 = 4;
 /// Closes the session and goes on.
 pub(crate) const PART: u32 = 5;
+/// Answers with the id of its process.
+pub(crate) const PID: u32 = 6;
+/// Answers with the plugin's role.
+pub(crate) const INSTANCE_ROLE: u32 = 7;
+/// Answers what the host answers to [`BEGUN`].
+pub(crate) const ASK: u32 = 8;
+/// Counts the calls of it, and answers how many there were.
+pub(crate) const COUNT: u32 = 9;
+/// A path at which the plugin, started by hand, joins its host.
+pub(crate) const JOIN: &str = "RAPACE_TEST_JOIN";
 /// A call of the host by the plugin.
 pub(crate) const BEGUN: u32 = 1000;
 
 const INITIALIZE: u32 = 2000;
 const SHUTDOWN: u32 = 2002;
+const EXPORT_STATE: u32 = 2003;
+const IMPORT_STATE: u32 = 2004;
+const IS_IDLE: u32 = 2005;
 
 /// The plugin itself, in the processes that the tests start; nothing in the test program.
 #[test]
@@ -31,9 +46,15 @@ fn plugin_process() {
         let registry = match role.as_str() {
             "stranger" => super::registry::<u64>(),
             "typed" => super::typed_registry(),
+            "counter" | "forgetful counter" => super::stateful_registry(),
             _ => super::registry::<u32>(),
         };
         let config = Config { registry, ..Config::new(role.as_str(), "1.0.0") };
+        if let Some(path) = std::env::var_os(JOIN) {
+            let handshake = Handshake::<PeerB>::accept(Socket::connect(path)?, config)?;
+            handshake.finish(services(&role, HostHandle::default()))?.serve();
+            return Ok(());
+        }
         let plugin = Plugin::attach_with(config, "a test", |host| services(&role, host))?;
         plugin.serve()?;
         if let Ok(gate) = std::env::var(GATE) {
@@ -44,7 +65,9 @@ fn plugin_process() {
     std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
 }
 
-fn services(role: &str, host: rapace_plugin::HostHandle) -> Router {
+fn services(role: &str, host: HostHandle) -> Router {
+    let role_bytes = role.to_owned();
+    let leaves = role == "leaver";
     let services = Router::new()
         .method(ECHO, |mut call: IncomingCall| {
             let body = call.take_body();
@@ -64,10 +87,18 @@ fn services(role: &str, host: rapace_plugin::HostHandle) -> Router {
             eprintln!("{text}");
             call.reply(b"");
         })
+        .method(INSTANCE_ROLE, move |call: IncomingCall| call.reply(role_bytes.as_bytes()))
+        .method(ASK, |call: IncomingCall| {
+            let answer = call.call_back(BEGUN, b"", &CallOptions::new());
+            call.reply(&answer.map(|reply| reply.body.to_vec()).unwrap_or_default());
+        })
+        .method(PID, |call: IncomingCall| call.reply(&std::process::id().to_le_bytes()))
         .method(PART, move |call: IncomingCall| {
             host.session().unwrap().close(&Status::new(Code::Aborted, "enough"));
             drop(call);
-            endless();
+            if !leaves {
+                endless();
+            }
         });
     match role {
         "picky" => services.method(INITIALIZE, |call: IncomingCall| {
@@ -82,6 +113,14 @@ fn services(role: &str, host: rapace_plugin::HostHandle) -> Router {
         }),
         "slow to start" => services.method(INITIALIZE, |_| endless()),
         "dies at start" => services.method(INITIALIZE, |_| std::process::abort()),
+        "counter" => counter(services).method(IMPORT_STATE, |call: IncomingCall| {
+            COUNTED.store(u64::from_le_bytes(call.body().try_into().unwrap()), SeqCst);
+            call.reply(b"");
+        }),
+        "forgetful counter" => counter(services).method(IMPORT_STATE, |call: IncomingCall| {
+            call.fail(Status::new(Code::DataLoss, "what was it"));
+        }),
+        "busy" => services.method(IS_IDLE, |call: IncomingCall| call.reply(&[0])),
         "stubborn" => services.method(SHUTDOWN, |_| endless()),
         "fails at the end" => services.method(SHUTDOWN, |_| std::process::exit(9)),
         "polite" => services.method(SHUTDOWN, |call: IncomingCall| {
@@ -90,6 +129,15 @@ fn services(role: &str, host: rapace_plugin::HostHandle) -> Router {
         }),
         _ => services,
     }
+}
+
+static COUNTED: AtomicU64 = AtomicU64::new(0);
+
+/// Its state is how much it has counted.
+fn counter(services: Router) -> Router {
+    services
+        .method(COUNT, |call: IncomingCall| call.reply(&(COUNTED.fetch_add(1, SeqCst) + 1).to_le_bytes()))
+        .method(EXPORT_STATE, |call: IncomingCall| call.reply(&COUNTED.load(SeqCst).to_le_bytes()))
 }
 
 fn endless() -> ! {

@@ -214,7 +214,16 @@ fn a_plugin_that_does_not_take_its_configuration() {
         program.display()
     );
     assert_eq!(error.to_string(), expected);
-    assert_eq!(in_words(&changes), ["Connected", "Connected -> Initializing", "Initializing -> Crashed"]);
+    assert_eq!(
+        in_words(&changes),
+        [
+            "Discovered",
+            "Discovered -> Verified",
+            "Verified -> Connected",
+            "Connected -> Initializing",
+            "Initializing -> Crashed"
+        ]
+    );
     assert!(host.plugins().is_empty());
     host.load(spec("picky")).unwrap_err();
 }

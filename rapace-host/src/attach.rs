@@ -1,0 +1,143 @@
+//! A plugin that was started by hand, under a debugger for example, joins a running host: it takes the place of the
+//! plugin whose socket it connects to.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rapace_core::socket::{Listener, Socket, SocketError};
+
+use crate::kind::{Connection, NewLife, PluginKind};
+use crate::plugin::{PluginHandle, Shared};
+use crate::start::StartCause;
+
+/// The name of the thread.
+const THREAD_NAME: &str = "rapace-attach";
+/// How long a listener waits before it goes on waiting.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How long it rests when the system refuses.
+const REST: Duration = Duration::from_millis(100);
+
+/// A path at which plugins that were started by hand join the host. Dropped, it is no more; who has joined stays.
+pub struct JoinPoint {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PluginHandle {
+    /// Lets a process that somebody else has started take the place of this plugin's: a program of the SDK does so when it
+    /// is run with `--attach PATH`. Only processes of this user can. It is a [reload](PluginHandle::reload): calls in flight
+    /// end where they are, all others go to the process that has joined. When that ends, what follows is the plugin's
+    /// restart policy's affair, with the plugin's own program.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can listen at the path.
+    pub fn join_at(&self, path: impl Into<PathBuf>) -> Result<JoinPoint, SocketError> {
+        let path = path.into();
+        let listener = Listener::bind(&path)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (plugin, stopped) = (Arc::downgrade(&self.0), Arc::clone(&stop));
+        let run = move || accept(&listener, &plugin, &stopped);
+        let spawned = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(run);
+        let thread = spawned.map_err(|error| SocketError::Os { operation: "start a thread that listens", error })?;
+        Ok(JoinPoint { path, stop, thread: Some(thread) })
+    }
+}
+
+impl JoinPoint {
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for JoinPoint {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // It wakes the thread; without that it would wait for the next plugin.
+        if Socket::connect(&self.path).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            // It does not panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for JoinPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JoinPoint").field(&self.path).finish()
+    }
+}
+
+fn accept(listener: &Listener, plugin: &Weak<Shared>, stop: &AtomicBool) {
+    loop {
+        let accepted = listener.accept(Instant::now() + ACCEPT_PATIENCE);
+        let Some(plugin) = plugin.upgrade().filter(|_| !stop.load(Ordering::SeqCst)) else { return };
+        match accepted {
+            Ok(socket) => {
+                let handle = PluginHandle(Arc::clone(&plugin));
+                plugin.context.attendance.soon(move || handle.joined(socket));
+            }
+            Err(SocketError::DeadlinePassed) => {}
+            Err(error) => {
+                tracing::warn!(plugin = %plugin.name, %error, "nobody can join at present");
+                thread::sleep(REST);
+            }
+        }
+    }
+}
+
+impl PluginHandle {
+    /// Somebody has connected.
+    fn joined(&self, socket: Socket) {
+        let spec = self.0.spec();
+        let kind = Joined { socket: Mutex::new(Some(socket)), behind: Arc::clone(&spec.kind) };
+        // What goes wrong is logged.
+        drop(self.reload((*spec).clone().with_kind(kind)));
+    }
+}
+
+/// The process that has joined, and behind it the plugin's own kind.
+struct Joined {
+    socket: Mutex<Option<Socket>>,
+    behind: Arc<dyn PluginKind>,
+}
+
+impl PluginKind for Joined {
+    fn describe(&self) -> String {
+        match *self.socket.lock() {
+            Some(_) => "started by hand".to_owned(),
+            None => self.behind.describe(),
+        }
+    }
+
+    fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
+        match self.socket.lock().take() {
+            Some(socket) => Ok(Connection { socket, process: None, output: None }),
+            None => self.behind.connect(life),
+        }
+    }
+}
+
+/// A plugin that nobody but a person starts.
+pub(crate) struct ByHand;
+
+impl PluginKind for ByHand {
+    fn describe(&self) -> String {
+        "started by hand".to_owned()
+    }
+
+    fn connect(&self, _: &NewLife<'_>) -> Result<Connection, StartCause> {
+        let error = io::Error::new(io::ErrorKind::NotFound, "it is started by hand");
+        Err(StartCause::Os { operation: "start it", error })
+    }
+}

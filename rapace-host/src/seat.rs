@@ -1,0 +1,144 @@
+//! A place for one process of a plugin, which another takes when it is gone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::ending::{CrashReport, ShutdownReport};
+use crate::instance::Instance;
+use crate::lifecycle::{PluginAction, PluginEvent, PluginState};
+use crate::policy::Supervision;
+use crate::restarts::{Restarts, Verdict};
+use crate::spec::PluginSpec;
+use crate::start::StartError;
+
+pub(crate) struct Seat {
+    /// Which of the plugin's it is, over all reloads.
+    pub(crate) number: u32,
+    /// What is started in it.
+    pub(crate) spec: Arc<PluginSpec>,
+    life: Mutex<Life>,
+}
+
+struct Life {
+    state: PluginState,
+    /// What runs; none where nothing does.
+    instance: Option<Arc<Instance>>,
+    crash: Option<CrashReport>,
+    restarts: Restarts,
+    /// Says which timer is armed: others are of the past.
+    timer: u64,
+    /// It was stopped because nothing called it.
+    idle: bool,
+}
+
+/// What goes along with a chain of transitions, and what comes of it.
+#[derive(Default)]
+pub(crate) struct Passage {
+    /// The process that takes the seat.
+    pub(crate) instance: Option<Arc<Instance>>,
+    /// The process that these transitions are about: they are made only while it has the seat.
+    pub(crate) of: Option<Arc<Instance>>,
+    /// How it crashed.
+    pub(crate) crash: Option<CrashReport>,
+    /// How long it had run.
+    pub(crate) uptime: Duration,
+    /// The pause before the next start.
+    pub(crate) pause: Duration,
+    /// Why it did not start.
+    pub(crate) failed: Option<StartError>,
+    /// How it was shut down.
+    pub(crate) report: Option<ShutdownReport>,
+    /// Whether it is stopped because nothing calls it.
+    pub(crate) idle: bool,
+    /// Whether the policy is left out of it: somebody is told of the failure, and decides.
+    pub(crate) is_trial: bool,
+}
+
+/// A transition.
+pub(crate) struct Step {
+    pub(crate) from: PluginState,
+    pub(crate) to: PluginState,
+    pub(crate) actions: &'static [PluginAction],
+}
+
+impl Seat {
+    /// An empty one.
+    pub(crate) fn new(number: u32, spec: &Arc<PluginSpec>) -> Self {
+        let (instance, crash, restarts) = (None, None, Restarts::default());
+        let life = Life { state: PluginState::Discovered, instance, crash, restarts, timer: 0, idle: false };
+        Self { number, spec: Arc::clone(spec), life: Mutex::new(life) }
+    }
+
+    pub(crate) fn state(&self) -> PluginState {
+        self.life.lock().state
+    }
+
+    /// What has the seat, if it lives.
+    pub(crate) fn instance(&self) -> Option<Arc<Instance>> {
+        self.life.lock().instance.clone()
+    }
+
+    /// How it last crashed, until another takes the seat.
+    pub(crate) fn crash(&self) -> Option<CrashReport> {
+        self.life.lock().crash.clone()
+    }
+
+    /// Whether a call is to start it: it was stopped because there was none.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let life = self.life.lock();
+        life.idle && life.state == PluginState::Stopped
+    }
+
+    /// Whether this still is the timer that starts it.
+    pub(crate) fn is_armed(&self, timer: u64) -> bool {
+        let life = self.life.lock();
+        life.state == PluginState::Backoff && life.timer == timer
+    }
+
+    /// Arms a timer, and with it disarms the one before.
+    pub(crate) fn next_timer(&self) -> u64 {
+        let mut life = self.life.lock();
+        life.timer += 1;
+        life.timer
+    }
+
+    /// Somebody starts it by hand: past crashes are forgotten.
+    pub(crate) fn forget(&self) {
+        self.life.lock().restarts.forget();
+    }
+
+    /// What follows an end, by the plugin's policy.
+    pub(crate) fn ask_policy(&self, supervision: &Supervision, uptime: Duration) -> Verdict {
+        let mut life = self.life.lock();
+        let crashed = life.state == PluginState::Crashed;
+        life.restarts.ended(supervision, crashed, uptime, Instant::now(), fastrand::f64())
+    }
+
+    /// Makes a transition, and tells of it under the lock so that the order is true; `None` if there is none from here.
+    pub(crate) fn step(&self, event: PluginEvent, passage: &mut Passage, note: impl FnOnce(&Step)) -> Option<Step> {
+        let mut life = self.life.lock();
+        if let Some(of) = &passage.of
+            && !life.instance.as_ref().is_some_and(|current| Arc::ptr_eq(current, of))
+        {
+            return None;
+        }
+        let (to, actions) = life.state.after(event)?;
+        let step = Step { from: std::mem::replace(&mut life.state, to), to, actions };
+        match event {
+            PluginEvent::Connect => {
+                life.instance = passage.instance.take();
+                (life.crash, life.idle) = (None, false);
+            }
+            PluginEvent::Died => life.crash = passage.crash.take(),
+            PluginEvent::Exited => life.idle = passage.idle,
+            _ => {}
+        }
+        if actions.contains(&PluginAction::Release) {
+            passage.uptime = life.instance.take().map_or(Duration::ZERO, |instance| instance.uptime());
+        }
+        note(&step);
+        Some(step)
+    }
+}

@@ -1,0 +1,218 @@
+//! Does what the lifecycle asks for: a thin loop over transitions, and whoever sets it going.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rapace_session::{Code, Session, Status};
+
+use crate::ending::{Ending, ShutdownReport};
+use crate::instance::Instance;
+use crate::lifecycle::{PluginAction, PluginEvent, PluginState, StateChange};
+use crate::plugin::Shared;
+use crate::policy::RestartPolicy;
+use crate::restarts::Verdict;
+use crate::seat::{Passage, Seat, Step};
+use crate::start::StartError;
+
+impl Shared {
+    /// Makes a transition, does what it asks for, and goes on with what comes of that; says whether there was one.
+    pub(crate) fn drive(self: &Arc<Self>, seat: &Arc<Seat>, event: PluginEvent, passage: &mut Passage) -> bool {
+        let mut next = Some(event);
+        let mut stepped = false;
+        while let Some(event) = next.take() {
+            let Some(step) = seat.step(event, passage, |step| self.note(seat, step)) else { break };
+            stepped = true;
+            if step.actions.contains(&PluginAction::Release) {
+                passage.of = None;
+            }
+            step.actions.iter().for_each(|action| self.do_at_once(seat, *action, passage));
+            self.tell();
+            for action in step.actions {
+                next = self.take_time(seat, *action, passage).or(next);
+            }
+        }
+        stepped
+    }
+
+    fn note(&self, seat: &Seat, step: &Step) {
+        let (plugin, instance) = (Arc::clone(&self.name), seat.number);
+        self.changes.note(StateChange { plugin, instance, from: Some(step.from), to: step.to });
+    }
+
+    /// What is done before anybody is told of the transition.
+    fn do_at_once(self: &Arc<Self>, seat: &Arc<Seat>, action: PluginAction, passage: &Passage) {
+        match action {
+            PluginAction::Admit => {
+                self.gate.renew();
+                self.route();
+            }
+            PluginAction::Withdraw => {
+                self.route();
+                // A call that was led to it only just now goes elsewhere.
+                if let Some(instance) = seat.instance() {
+                    instance.session.retire(&self.absence());
+                }
+            }
+            PluginAction::ArmTimer => self.arm(seat, passage.pause),
+            PluginAction::DisarmTimer => drop(seat.next_timer()),
+            PluginAction::Alert => {
+                tracing::error!(plugin = %self.name, "has crashed too often: it is in quarantine, and started by hand only");
+            }
+            _ => {}
+        }
+    }
+
+    /// What may take its time; gives the event that comes of it.
+    fn take_time(&self, seat: &Arc<Seat>, action: PluginAction, passage: &mut Passage) -> Option<PluginEvent> {
+        match action {
+            PluginAction::CallInitialize => {
+                let instance = seat.instance()?;
+                passage.of = Some(Arc::clone(&instance));
+                let Err(error) = instance.initialize(&self.context, &seat.spec) else {
+                    return Some(PluginEvent::Initialized);
+                };
+                passage.crash = Some(instance.crash_report());
+                passage.failed = Some(error);
+                Some(PluginEvent::Died)
+            }
+            PluginAction::AwaitCalls => {
+                let drain = self.context.shutdown_times.drain;
+                if seat.instance().is_some_and(|instance| !instance.session.calls_ended(drain)) {
+                    tracing::warn!(plugin = %self.name, waited = ?drain, "calls are still in flight");
+                }
+                None
+            }
+            PluginAction::EndProcess => Some(self.end_process(&*seat.instance()?, passage)),
+            PluginAction::AskPolicy if !passage.is_trial => {
+                match seat.ask_policy(&seat.spec.supervision, passage.uptime) {
+                    Verdict::Rest => None,
+                    Verdict::StartIn(pause) => {
+                        passage.pause = pause;
+                        Some(PluginEvent::Retry)
+                    }
+                    Verdict::Quarantine => Some(PluginEvent::GiveUp),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells it to end, and sees to it that it does.
+    fn end_process(&self, instance: &Instance, passage: &mut Passage) -> PluginEvent {
+        let times = self.context.shutdown_times;
+        tracing::info!(plugin = %self.name, pid = instance.pid, "is told to shut down");
+        let acknowledged = instance.call_shutdown(times.acknowledge);
+        if let Err(error) = &acknowledged {
+            tracing::warn!(plugin = %self.name, %error, "shutdown is not acknowledged");
+        }
+        instance.session.close(&Status::new(Code::Unavailable, "the host has shut the plugin down"));
+        let (ending, exit) = instance.end(&self.name, times.exit, times.terminate);
+        let report = ShutdownReport { acknowledged, ending, exit };
+        tracing::info!(plugin = %self.name, %report, "shut down");
+        passage.report = Some(report);
+        if ending == Ending::Exited && exit.is_some_and(|exit| !exit.success()) {
+            passage.crash = Some(instance.crash_report());
+            return PluginEvent::Died;
+        }
+        PluginEvent::Exited
+    }
+
+    /// Starts what has this seat from now on.
+    pub(crate) fn start(self: &Arc<Self>, seat: &Arc<Seat>, is_trial: bool) -> Result<(), StartError> {
+        let instance = match Instance::start(&self.context, &seat.spec) {
+            Ok(instance) => Arc::new(instance),
+            Err(error) => {
+                tracing::warn!(plugin = %self.name, %error, "did not start");
+                let mut passage = Passage { is_trial, ..Passage::default() };
+                self.drive(seat, PluginEvent::Died, &mut passage);
+                return Err(error);
+            }
+        };
+        let of = Some(Arc::clone(&instance));
+        let seated = Some(Arc::clone(&instance));
+        self.drive(seat, PluginEvent::Connect, &mut Passage { instance: seated, ..Passage::default() });
+        self.watch(seat, &instance);
+        let mut passage = Passage { of, is_trial, ..Passage::default() };
+        self.drive(seat, PluginEvent::Initialize, &mut passage);
+        match passage.failed {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets calls in flight end, and shuts it down; `None` when it does not run.
+    pub(crate) fn stop(self: &Arc<Self>, seat: &Arc<Seat>, idle: bool) -> Option<ShutdownReport> {
+        let mut passage = Passage { idle, ..Passage::default() };
+        self.drive(seat, PluginEvent::Drain, &mut passage);
+        self.drive(seat, PluginEvent::ShutDown, &mut passage);
+        passage.report
+    }
+
+    /// Has the end of this life noticed when it comes, whoever waits for the plugin then.
+    fn watch(self: &Arc<Self>, seat: &Arc<Seat>, instance: &Arc<Instance>) {
+        // A plugin that nobody has any more is not kept for this.
+        let (plugin, seat, life) = (Arc::downgrade(self), Arc::downgrade(seat), Arc::downgrade(instance));
+        self.context.attendance.watch(&instance.session, move || {
+            if let (Some(plugin), Some(seat), Some(life)) = (plugin.upgrade(), seat.upgrade(), life.upgrade()) {
+                plugin.died(&seat, &life);
+            }
+        });
+    }
+
+    /// Somebody has noticed the end of this life.
+    pub(crate) fn died(self: &Arc<Self>, seat: &Arc<Seat>, instance: &Arc<Instance>) {
+        // Whoever shuts it down gives it time, and says how it ended.
+        let has_seat = seat.instance().is_some_and(|current| Arc::ptr_eq(&current, instance));
+        if !has_seat || seat.state() == PluginState::ShuttingDown {
+            return;
+        }
+        let report = instance.crash_report();
+        let mut passage = Passage { of: Some(Arc::clone(instance)), ..Passage::default() };
+        let event = if instance.has_left(&report) {
+            let supervision = &seat.spec.supervision;
+            passage.idle = supervision.restart != RestartPolicy::Never || supervision.idle_timeout.is_some();
+            PluginEvent::Exited
+        } else {
+            passage.crash = Some(report.clone());
+            PluginEvent::Died
+        };
+        if self.drive(seat, event, &mut passage) && event == PluginEvent::Died {
+            tracing::warn!(plugin = %self.name, pid = instance.pid, %report, "crashed");
+        }
+    }
+
+    /// Starts it when the pause is over, unless something else happens meanwhile.
+    fn arm(self: &Arc<Self>, seat: &Arc<Seat>, pause: Duration) {
+        let timer = seat.next_timer();
+        tracing::info!(plugin = %self.name, ?pause, "will be started again");
+        let (plugin, seat) = (Arc::downgrade(self), Arc::clone(seat));
+        self.context.attendance.after(pause, move || {
+            let Some(plugin) = plugin.upgrade() else { return };
+            let _in_transition = plugin.in_transition.lock();
+            if seat.is_armed(timer) {
+                // What went wrong is logged, and asks the policy what follows.
+                drop(plugin.start(&seat, false));
+            }
+        });
+    }
+
+    /// Leads calls to the sessions that take them.
+    pub(crate) fn route(&self) {
+        let seats = self.seats();
+        let running = seats.iter().filter(|seat| seat.state() == PluginState::Running);
+        let sessions: Vec<Session<_>> = running.filter_map(|seat| Some(seat.instance()?.session.clone())).collect();
+        self.slot.set_all(&sessions);
+    }
+
+    /// Starts the seats that sleep, for a call that waits for one.
+    pub(crate) fn wake(self: &Arc<Self>) {
+        let _in_transition = self.in_transition.lock();
+        let asleep: Vec<_> = self.seats().into_iter().filter(|seat| seat.is_asleep()).collect();
+        let results: Vec<_> = asleep.iter().map(|seat| self.start(seat, false)).collect();
+        if !results.iter().any(Result::is_ok)
+            && let Some(Err(error)) = results.into_iter().next()
+        {
+            self.slot.fail(&Status::new(Code::Unavailable, error.to_string()));
+        }
+    }
+}
