@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use rapace_session::IncomingCall;
+use rapace_session::{IncomingCall, Status};
 
 use crate::context::Context;
 use crate::intercept::{CallStart, Interceptors};
@@ -32,6 +32,10 @@ impl Call {
     /// Answers that there is no such method.
     pub fn unimplemented(self) {
         self.incoming.unimplemented();
+    }
+
+    pub(crate) fn fail(self, status: Status) {
+        self.incoming.fail(status);
     }
 
     /// Runs a handler: at once and in place, and later elsewhere if it is not ready.

@@ -23,6 +23,7 @@ mod incoming;
 
 mod call;
 mod context;
+mod later;
 mod method_info;
 mod service;
 mod services;
@@ -46,6 +47,7 @@ pub use error::Error;
 #[doc(no_inline)]
 pub use futures_core::Stream;
 pub use incoming::Incoming;
+pub use later::Later;
 pub use method_info::{FullName, MethodInfo};
 pub use service::{Described, Service};
 pub use services::Services;

@@ -7,6 +7,7 @@ use rapace_session::{Code, Handler, IncomingCall, Status};
 
 use crate::call::Call;
 use crate::intercept::{Interceptor, Interceptors};
+use crate::later::Later;
 use crate::method_info::MethodInfo;
 use crate::service::{Described, Service};
 
@@ -39,13 +40,27 @@ impl Services {
     /// Serves this service, too.
     #[must_use]
     #[expect(clippy::should_implement_trait, reason = "a list of services is no number")]
-    pub fn add<S: Service>(mut self, service: S) -> Self {
+    pub fn add<S: Service>(self, service: S) -> Self {
+        self.add_serving::<S>(move |call| service.serve(call))
+    }
+
+    /// Serves this service, too, as soon as it is there. Until then its calls are answered with `FailedPrecondition`; the
+    /// registry has it from the beginning.
+    #[must_use]
+    pub fn add_later<S: Service>(self, later: &Later<S>) -> Self {
+        let later = later.clone();
+        self.add_serving::<S>(move |call| match later.get() {
+            Some(service) => service.serve(call),
+            None => call.fail(Status::new(Code::FailedPrecondition, "the service is not ready yet")),
+        })
+    }
+
+    fn add_serving<S: Service>(mut self, serve: impl Fn(Call) + Send + Sync + 'static) -> Self {
         let index = self.served.len();
         self.by_id.extend(S::METHODS.iter().map(|method| (method.id, index)));
         // Stable, so that of two methods with one id the first is found. The registry refuses them.
         self.by_id.sort_by_key(|(id, _)| *id);
-        let serve = Box::new(move |call| service.serve(call));
-        self.served.push(Served { methods: S::METHODS, description: S::describe(), serve });
+        self.served.push(Served { methods: S::METHODS, description: S::describe(), serve: Box::new(serve) });
         self
     }
 

@@ -274,3 +274,18 @@ fn a_registry_has_what_is_served_and_what_is_called() {
     let error = clash.registry().unwrap_err().to_string();
     assert!(error.contains("7") && error.contains("divide") && error.contains("seven"), "{error}");
 }
+
+#[test]
+fn a_service_that_comes_later_is_described_at_once_and_refused_until_it_is_there() {
+    let later = rapace_service::Later::new();
+    let services = Services::new().add_later(&later);
+    assert!(services.registry().unwrap().service("test.Calculator").is_some());
+    let pair = pair(NoService, services);
+    let calculator = CalculatorClient::new(&pair.host).blocking();
+    let error = calculator.add(1, 2).unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert_eq!(error.to_string(), "FailedPrecondition: the service is not ready yet");
+    assert!(later.set(CalculatorServer::new(Impl::default())).is_ok());
+    assert_eq!(calculator.add(1, 2), Ok(3));
+    assert!(later.set(CalculatorServer::new(Impl::default())).is_err());
+}
