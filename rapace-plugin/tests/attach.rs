@@ -105,6 +105,13 @@ fn a_plugin_started_by_hand_says_how_to_run_it() {
 }
 
 #[test]
+fn the_exit_code_is_the_same_when_nobody_reads_why() {
+    let mut child = plugin("tester", Stdio::null(), None);
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
 fn a_host_of_another_version_is_told_both() {
     let (socket, theirs) = Socket::pair().unwrap();
     let child = plugin("tester", theirs.into_fd(), Some("2"));
