@@ -1,6 +1,7 @@
 //! A plugin takes up its host's session, and serves it.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rapace_core::layout::PROTOCOL_MAJOR;
@@ -11,7 +12,7 @@ use thiserror::Error;
 use crate::host::HostHandle;
 
 /// The variable by which a host says which major version of the protocol it speaks (SPEC E1).
-const PROTOCOL_VARIABLE: &str = "RAPACE_PROTOCOL";
+pub(crate) const PROTOCOL_VARIABLE: &str = "RAPACE_PROTOCOL";
 
 /// A plugin that is attached to its host. Dropped, it closes the session.
 #[derive(Debug)]
@@ -36,6 +37,14 @@ pub enum AttachError {
     Protocol {
         /// The version that the host speaks.
         found: OsString,
+    },
+    /// There is no host to join.
+    #[error("cannot join a host at {}: {error}", .path.display())]
+    Join {
+        /// Where it was to listen.
+        path: PathBuf,
+        /// What was met.
+        error: SocketError,
     },
     /// The socket from the host cannot be taken.
     #[error("the host's socket cannot be taken: {0}")]
@@ -87,10 +96,21 @@ impl Plugin {
         make: impl FnOnce(HostHandle) -> H,
     ) -> Result<Self, AttachError> {
         let socket = inherited_socket(&config.name, hint)?;
+        let host = HostHandle::default();
+        let handler = make(host.clone());
+        Self::open(socket, config, &host, handler)
+    }
+
+    /// Shakes hands over a socket of a host. The handle leads to it then.
+    pub(crate) fn open(
+        socket: Socket,
+        config: Config,
+        host: &HostHandle,
+        handler: impl Handler,
+    ) -> Result<Self, AttachError> {
         #[cfg(feature = "fault-injection")]
         let config = with_faults(config)?;
-        let host = HostHandle::default();
-        let session = Handshake::<PeerB>::accept(socket, config)?.finish(make(host.clone()))?;
+        let session = Handshake::<PeerB>::accept(socket, config)?.finish(handler)?;
         let session = Arc::new(session);
         // No handler has run yet: calls are served by whoever waits on the session.
         host.fill(&session);
@@ -108,11 +128,15 @@ impl Plugin {
     ///
     /// When the session ends in any other way: the host is gone, or broke a rule.
     pub fn serve(&self) -> Result<(), ServeError> {
-        let end = self.session.serve();
-        match *end {
-            SessionEnd::PeerClosed(_) | SessionEnd::Closed => Ok(()),
-            _ => Err(ServeError(end)),
-        }
+        outcome(self.session.serve())
+    }
+}
+
+/// What the end of a session is to its plugin.
+pub(crate) fn outcome(end: Arc<SessionEnd>) -> Result<(), ServeError> {
+    match *end {
+        SessionEnd::PeerClosed(_) | SessionEnd::Closed => Ok(()),
+        _ => Err(ServeError(end)),
     }
 }
 
@@ -124,8 +148,13 @@ fn with_faults(config: Config) -> Result<Config, AttachError> {
     Ok(Config { fault_injection: found.or(config.fault_injection), ..config })
 }
 
+/// Connects to a host that listens at this path (SPEC E4).
+pub(crate) fn joined_socket(path: &Path) -> Result<Socket, AttachError> {
+    Socket::connect(path).map_err(|error| AttachError::Join { path: path.to_owned(), error })
+}
+
 /// The socket that a host of this version left in standard input (SPEC E1, E2).
-fn inherited_socket(plugin: &str, hint: &str) -> Result<Socket, AttachError> {
+pub(crate) fn inherited_socket(plugin: &str, hint: &str) -> Result<Socket, AttachError> {
     let by_hand = || AttachError::StartedByHand { plugin: plugin.to_owned(), hint: hint.to_owned() };
     let found = std::env::var_os(PROTOCOL_VARIABLE).ok_or_else(by_hand)?;
     let socket = Socket::from_stdin().map_err(|error| match error {

@@ -11,7 +11,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rapace-session", &["rapace-core", "rapace-registry"]),
     ("rapace-service", &["rapace-core", "rapace-registry", "rapace-session"]),
     ("rapace-macros", &[]),
-    ("rapace-plugin", &["rapace-core", "rapace-registry", "rapace-session"]),
+    ("rapace-plugin", &["rapace-core", "rapace-registry", "rapace-session", "rapace-service"]),
     ("rapace-host", &["rapace-core", "rapace-registry", "rapace-session"]),
     (
         "rapace",
