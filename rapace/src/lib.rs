@@ -43,12 +43,7 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     rapace::plugin::run(|| {
-//!         let services = Services::new().add(ShoutServer::new(Loud));
-//!         let config = Config { registry: services.registry()?, ..Config::new("shout", "1.0.0") };
-//!         let plugin = Plugin::attach(config, "my-host", services)?;
-//!         Ok(plugin.serve()?)
-//!     })
+//!     PluginMain::new("shout", "1.0.0").serve(ShoutServer::new(Loud)).run()
 //! }
 //! ```
 //!
@@ -97,8 +92,8 @@ pub use rapace_service::__private;
 pub use rapace_service::dynamic;
 #[doc(inline)]
 pub use rapace_service::{
-    BlockingIncoming, Client, Context, DecodeError, Described, EncodeError, Error, FullName, Incoming, MethodInfo,
-    Services, Stream, intercept, schema, trace,
+    BlockingIncoming, Client, Context, DecodeError, Described, EncodeError, Error, FullName, Incoming, Later,
+    MethodInfo, Services, Stream, intercept, schema, trace,
 };
 #[doc(inline)]
 pub use rapace_session::*;
@@ -116,7 +111,7 @@ pub mod prelude {
     pub use crate::host::{PluginHandle, PluginHost, PluginSpec, PluginState};
     #[cfg(feature = "plugin")]
     #[doc(no_inline)]
-    pub use crate::plugin::{HostHandle, Plugin};
+    pub use crate::plugin::{HostHandle, Plugin, PluginContext, PluginMain};
     #[doc(no_inline)]
     pub use crate::registry::{Provider, Registry, Service, Version};
     #[doc(no_inline)]
