@@ -27,8 +27,11 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod config;
+mod document;
 mod host;
 mod manifest;
+mod permissions;
 mod plugin;
 mod policy;
 mod spec;
@@ -56,13 +59,16 @@ mod tail;
 pub use attach::JoinPoint;
 pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
+pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
+pub use document::Problem;
 pub use ending::{CrashReport, Ending, ShutdownReport};
 pub use health::Health;
 pub use host::PluginHost;
 pub use kind::{Connection, NewLife, PluginKind};
 pub use lifecycle::{PluginAction, PluginEvent, PluginState, StateChange, state_diagram};
-pub use manifest::{Manifest, Permissions, PluginLimits};
+pub use manifest::{Manifest, ManifestError};
 pub use output::{OutputLine, Stream};
+pub use permissions::{Permissions, PluginLimits};
 pub use plugin::{InstanceInfo, PluginHandle};
 pub use policy::{Backoff, Breaker, RestartLimit, RestartPolicy, Supervision, Unresponsive};
 pub use reload::ReloadError;

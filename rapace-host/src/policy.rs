@@ -3,8 +3,12 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 /// Whether a plugin that has ended is started again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RestartPolicy {
     /// It is not.
@@ -67,7 +71,8 @@ impl Default for Breaker {
 }
 
 /// What is done with a plugin that makes no progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Unresponsive {
     /// It is logged and told as an event.

@@ -1,0 +1,139 @@
+//! YAML, by the crate `serde-saphyr`, which bounds what a text can cost.
+//!
+//! Anchors, aliases and merge keys are refused: a short text could stand for any amount of them, and TOML has none.
+
+use std::fmt;
+
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::options::{MergeKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{Error, Location, Spanned};
+
+use super::{DEPTH_MAX, Document, Entry, FILE_BYTES_MAX, Node, Position, Value};
+
+/// The most values in a file.
+const NODES_MAX: usize = 100_000;
+
+/// Parses a text, and notes what is wrong.
+pub(super) fn parse(text: &str, document: &mut Document) -> Option<Node> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 4 * NODES_MAX,
+            max_nodes: NODES_MAX,
+            max_aliases: 0,
+            max_anchors: 0,
+            max_depth: DEPTH_MAX,
+            max_documents: 1,
+            max_total_scalar_bytes: FILE_BYTES_MAX,
+        },
+        merge_keys: MergeKeyPolicy::Error,
+        strict_booleans: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::Reject,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options(text, options) {
+        Ok(node) => Some(node),
+        Err(error) => {
+            let at = error.location().map_or(Position::START, position);
+            document.problem(at, &[], message(&error));
+            None
+        }
+    }
+}
+
+fn position(location: Location) -> Position {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
+    Position { line: number(location.line()), column: number(location.column()) }
+}
+
+fn message(error: &Error) -> String {
+    match error.without_snippet() {
+        Error::Budget { breach: BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. }, .. } => {
+            "anchors and aliases are not taken".to_owned()
+        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("is nested deeper than {DEPTH_MAX} levels"),
+        Error::Budget { breach: BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. }, .. } => {
+            format!("has more than {NODES_MAX} values")
+        }
+        other => {
+            let told = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            // The place is told before it.
+            told.split_once(" at line ").map_or(told.clone(), |(message, _)| message.to_owned())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Self::new(value, position(referenced)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Value, E> {
+        let fits = (i64::MIN.into()..=u64::MAX.into()).contains(&value);
+        if fits { Ok(Value::Integer(value)) } else { Err(E::custom("is a number of more than 64 bits")) }
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Value, E> {
+        self.visit_i128(i128::try_from(value).unwrap_or(i128::MAX))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        if value.is_finite() { Ok(Value::Float(value)) } else { Err(E::custom("is not a finite number")) }
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text { text: text.to_owned(), written: None })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = elements.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Value::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let (key_at, key) = (position(key.referenced), key.value);
+            let node: Node = map.next_value()?;
+            entries.push(Entry { key, key_at, node });
+        }
+        Ok(Value::Table(entries))
+    }
+}
