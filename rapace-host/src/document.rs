@@ -18,6 +18,8 @@ mod toml;
 mod wording;
 mod yaml;
 
+pub(crate) use wording::nearest;
+
 /// The largest file, in bytes.
 pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 /// The deepest nesting of tables and lists.
@@ -168,17 +170,24 @@ impl Document {
     fn parsed(text: &str, file: &Path, parse: impl FnOnce(&str, &mut Self) -> Option<Node>) -> Self {
         let root = Node::new(Value::Table(Vec::new()), Position::START);
         let mut document = Self { file: file.to_owned(), root, problems: Vec::new() };
-        if text.len() > FILE_BYTES_MAX {
+        let root = if text.len() > FILE_BYTES_MAX {
             document.problem(Position::START, &[], format!("has more than {FILE_BYTES_MAX} bytes"));
-        } else if let Some(root) = parse(text, &mut document) {
-            document.root = root;
+            None
+        } else {
+            parse(text, &mut document)
+        };
+        match root {
+            Some(root) => document.root = root,
+            None => document.root.set_aside.set(true),
         }
         document
     }
 
-    /// Something is wrong there.
+    /// Something is wrong there, if that is not known yet.
     pub(crate) fn refuse(&mut self, steps: &[Step], message: impl Into<String>) {
-        self.problem(self.position(steps), steps, message.into());
+        if steps.is_empty() || !self.is_refused(steps) {
+            self.problem(self.position(steps), steps, message.into());
+        }
     }
 
     /// Whether something is wrong with that value, or within it.

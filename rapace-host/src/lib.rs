@@ -60,6 +60,8 @@ pub use attach::JoinPoint;
 pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
+pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig};
+pub use config::{PluginConfig, PluginSettings, SettingsError};
 pub use document::Problem;
 pub use ending::{CrashReport, Ending, ShutdownReport};
 pub use health::Health;

@@ -12,6 +12,7 @@ use crate::config::SupervisionOverrides;
 use crate::config::quantity::{Written, optional};
 use crate::document::{self, Document, Problem, Step};
 use crate::permissions::{Permissions, PluginLimits};
+use crate::policy::Supervision;
 use crate::spec::INHERITED_VARIABLES;
 
 /// How the name of a manifest's file ends.
@@ -142,7 +143,7 @@ impl Manifest {
         }
         check_env(&self.env, document, &["env".into()]);
         self.permissions.check(document, &["permissions".into()]);
-        self.supervision.check(document, &["supervision".into()]);
+        self.supervision.check(Supervision::default(), document, &["supervision".into()]);
     }
 }
 

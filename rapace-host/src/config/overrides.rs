@@ -134,8 +134,8 @@ impl SupervisionOverrides {
         }
     }
 
-    /// Notes what is out of bounds.
-    pub(crate) fn check(&self, document: &mut Document, path: &[Step]) {
+    /// Notes what is out of bounds, on top of that.
+    pub(crate) fn check(&self, base: Supervision, document: &mut Document, path: &[Step]) {
         let mut refuse = |ok: bool, names: &[&str], message: String| {
             if !ok {
                 let path: Vec<_> = path.iter().cloned().chain(names.iter().map(|name| Step::from(*name))).collect();
@@ -150,13 +150,13 @@ impl SupervisionOverrides {
             let message = format!("found {jitter:?}, expected a number from 0 to 1");
             refuse((0.0..=1.0).contains(&jitter), &["backoff", "jitter"], message);
         }
-        if let (Some(first), Some(most)) = (self.backoff.first, self.backoff.most) {
-            refuse(
-                first <= most,
-                &["backoff", "first"],
-                format!("found {first:?}, expected at most {most:?}, which is backoff.most"),
-            );
-        }
+        let Backoff { first, most, .. } = self.over(base).backoff;
+        let (name, message) = match self.backoff.first {
+            Some(first) => ("first", format!("found {first:?}, expected at most {most:?}, which is backoff.most")),
+            None => ("most", format!("found {most:?}, expected at least {first:?}, which is backoff.first")),
+        };
+        let is_said = self.backoff.first.or(self.backoff.most).is_some();
+        refuse(first <= most || !is_said, &["backoff", name], message);
         let longer = "found 0s, expected a longer duration";
         refuse(self.limit.window != Some(Duration::ZERO), &["limit", "window"], longer.to_owned());
         refuse(self.idle_timeout != Some(Switch::On(Duration::ZERO)), &["idle_timeout"], longer.to_owned());

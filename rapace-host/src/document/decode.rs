@@ -18,19 +18,19 @@ use super::{Document, Entry, Node, PROBLEMS_MAX, Position, Step, Value};
 impl Document {
     /// What the file says, as far as it can be made out beside what is wrong with it.
     pub(crate) fn decode<T: DeserializeOwned>(&mut self) -> Option<T> {
-        // Each turn sets something aside; errors that follow from what was set aside are not told, so there are more of these.
+        // Each turn sets something aside; what follows from that is not told, so there may be more turns than problems.
         for _ in 0..2 * PROBLEMS_MAX {
+            if self.root.set_aside.get() || self.problems.len() >= PROBLEMS_MAX {
+                return None;
+            }
             let error = match T::deserialize(&self.root) {
                 Ok(made) => return Some(made),
                 Err(error) => error.at(&self.root, self.root.at, None),
             };
-            let Some(place) = error.place else { return None };
+            let place = error.place?;
             if let Some(message) = place.message {
                 let path: Vec<_> = place.path.into_iter().rev().collect();
                 self.problem(place.at, &path, message);
-            }
-            if self.root.set_aside.get() || self.problems.len() >= PROBLEMS_MAX {
-                return None;
             }
         }
         None

@@ -131,7 +131,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             let (key_at, key) = (position(key.referenced), key.value);
-            let node: Node = map.next_value()?;
+            let mut node: Node = map.next_value()?;
+            if matches!(node.value, Value::Null) {
+                // What is not there has no place of its own.
+                node.at = key_at;
+            }
             entries.push(Entry { key, key_at, node });
         }
         Ok(Value::Table(entries))

@@ -1,0 +1,133 @@
+//! Files that nobody would write: they end soon, in an error or not, and take no more than they are worth.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::example::{TOML, YAML};
+use super::{Format, problems, read};
+
+const BOTH: [Format; 2] = [Format::Toml, Format::Yaml];
+
+/// The only thing that is wrong with a text begins so.
+fn is_refused(format: Format, text: &str, told: &str) {
+    let problems = problems(format, text);
+    assert!(problems.len() == 1 && problems[0].contains(told), "{told}: {problems:?}");
+}
+
+#[test]
+fn a_file_of_ten_mebibytes_is_too_large() {
+    for format in BOTH {
+        is_refused(format, &"#".repeat(10 << 20), ":1:1: has more than 1048576 bytes");
+    }
+}
+
+#[test]
+fn deep_nesting_is_bounded() {
+    let lists = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    for depth in [1000, 100_000] {
+        is_refused(Format::Toml, &format!("name = {}", lists(depth)), "recursion limit");
+        is_refused(Format::Yaml, &format!("name: {}", lists(depth)), "nested deeper than 64 levels");
+        is_refused(Format::Yaml, &"- ".repeat(depth), "nested deeper than 64 levels");
+        is_refused(Format::Toml, &format!("{}b = 1", "a.".repeat(depth)), "recursion limit");
+        is_refused(Format::Toml, &format!("[{}b]", "a.".repeat(depth)), "recursion limit");
+    }
+    // Less than the parser's limit each, but more than ours together.
+    let text = format!("name = 'h'\nversion = '1'\n[plugins.p.config.{}b]\nx = {}", "a.".repeat(50), lists(50));
+    is_refused(Format::Toml, &text, "nested deeper than 64 levels");
+    let text = format!("name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\nconfig = {}", lists(50));
+    assert!(read(Format::Toml, &text).is_ok());
+}
+
+#[test]
+fn a_billion_laughs_are_not_heard() {
+    let mut text = "a: &a [ha, ha, ha]\n".to_owned();
+    for (of, name) in ('a'..'z').zip('b'..='z') {
+        writeln!(text, "{name}: &{name} [{}]", [format!("*{of}"); 9].map(|alias| alias).join(", ")).unwrap();
+    }
+    is_refused(Format::Yaml, &text, ":1:4: anchors and aliases are not taken");
+}
+
+#[test]
+fn huge_numbers_are_refused() {
+    let digits = "9".repeat(10_000);
+    for (toml, yaml) in [(digits.as_str(), digits.as_str()), ("18446744073709551616", "18446744073709551616"), ("1e999", "1e999"), ("inf", ".inf"), ("nan", ".nan")] {
+        let toml = format!("name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\nconfig.x = {toml}");
+        assert_eq!(problems(Format::Toml, &toml).len(), 1, "{toml}");
+        let yaml = format!("name: h\nversion: '1'\nplugins: {{p: {{program: p, config: {{x: {yaml}}}}}}}");
+        match read(Format::Yaml, &yaml) {
+            Ok(config) => panic!("{:?}", config.plugins["p"].config),
+            Err(error) => eprintln!("{error:.100}"),
+        }
+    }
+    for duration in ["99999999999999999999s", "9999999999years", "101years"] {
+        is_refused(Format::Toml, &format!("name = 'h'\nversion = '1'\ntimeouts.call = '{duration}'"), "expected a duration");
+    }
+    for size in ["99999999999GiB", "18446744073709551616", "+1", "-1", "1.5KiB", "KiB", "1 2KiB"] {
+        let text = format!("name = 'h'\nversion = '1'\nlimits.message_bytes_max = '{size}'");
+        is_refused(Format::Toml, &text, "expected a size");
+    }
+}
+
+#[test]
+fn a_thousand_mistakes_are_told_in_part() {
+    let mut toml = "name = 'h'\nversion = '1'\n".to_owned();
+    let mut yaml = "name: h\nversion: '1'\n".to_owned();
+    for number in 0..1000 {
+        writeln!(toml, "x{number} = 1").unwrap();
+        writeln!(yaml, "x{number}: 1").unwrap();
+    }
+    assert_eq!(problems(Format::Toml, &toml).len(), 32);
+    assert_eq!(problems(Format::Yaml, &yaml).len(), 32);
+}
+
+#[test]
+fn as_many_plugins_as_a_file_holds_are_read() {
+    let mut toml = "name = 'h'\nversion = '1'\n".to_owned();
+    for number in 0..10_000 {
+        writeln!(toml, "[plugins.p{number}]\nprogram = 'p'").unwrap();
+    }
+    assert_eq!(read(Format::Toml, &toml).unwrap().plugins.len(), 10_000);
+}
+
+#[test]
+fn a_long_text_is_told_in_part() {
+    for format in BOTH {
+        let long = "\u{1b}[31m\u{fc}".repeat(10_000);
+        let text = match format {
+            Format::Toml => format!("{:?} = 1", "\u{fc}".repeat(100_000)),
+            Format::Yaml => format!("supervision: {{restart: \"{}\"}}", long.replace('\u{1b}', "\\e")),
+        };
+        for problem in problems(format, &text) {
+            assert!(problem.len() < 700 && !problem.contains('\u{1b}'), "{problem}");
+        }
+    }
+}
+
+/// A text with bytes put in, taken out and changed.
+fn damaged(text: &'static str) -> impl Strategy<Value = String> {
+    let damage = prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, "[\\x00-\\x7f\u{fc}]|\\$\\{|\\[\\[|: |- |&a |\\*a|'''"), 1..8);
+    damage.prop_map(move |damage| {
+        let mut text: Vec<char> = text.chars().collect();
+        for (at, kind, with) in damage {
+            let at = at.index(text.len());
+            let until = if kind == 0 { at } else { (at + usize::from(kind) * 3).min(text.len()) };
+            text.splice(at..until, with.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_file_is_read_or_refused_with_its_places(toml in damaged(TOML), yaml in damaged(YAML)) {
+        for (format, text) in [(Format::Toml, &toml), (Format::Yaml, &yaml)] {
+            let Err(rapace_host::ConfigError::Invalid { problems }) = read(format, text) else { continue };
+            prop_assert!((1..=32).contains(&problems.len()));
+            for problem in problems {
+                let lines = text.split('\n').count();
+                prop_assert!((1..=lines).contains(&problem.line) && problem.column >= 1, "{problem}");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The example, its twin in YAML, and the same in code.
+
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::time::Duration;
+
+use rapace_host::{
+    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, Permissions,
+    PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, ShutdownTimes, SupervisionOverrides, Switch,
+    Unresponsive,
+};
+use rapace_session::{Limits, Timeouts};
+
+use super::{Format, read, read_with};
+
+/// The example of the documentation.
+pub(crate) const TOML: &str = include_str!("../../../docs/host.toml");
+/// The same.
+pub(crate) const YAML: &str = include_str!("host.yaml");
+
+fn in_code() -> HostConfig {
+    let supervision = SupervisionOverrides {
+        restart: Some(RestartPolicy::OnFailure),
+        backoff: BackoffOverrides {
+            first: Some(Duration::from_millis(100)),
+            most: Some(Duration::from_secs(30)),
+            factor: Some(2.0),
+            jitter: Some(0.2),
+        },
+        limit: RestartLimitOverrides { restarts: Some(5), window: Some(Duration::from_secs(60)) },
+        breaker: Some(Switch::On(BreakerOverrides {
+            failures: Some(5),
+            open: Some(Duration::from_secs(30)),
+            slow: Some(Switch::Off),
+        })),
+        unresponsive: Some(Unresponsive::Kill),
+        idle_timeout: Some(Switch::Off),
+        instances: Some(NonZeroU16::MIN),
+        critical: Some(false),
+    };
+    let shout = PluginConfig {
+        program: Some("conf/bin/shout".into()),
+        args: Some(vec!["--loud".to_owned()]),
+        env: [("MODE".to_owned(), "fast".to_owned())].into(),
+        supervision: SupervisionOverrides {
+            instances: NonZeroU16::new(2),
+            idle_timeout: Some(Switch::On(Duration::from_secs(300))),
+            breaker: Some(Switch::Off),
+            ..Default::default()
+        },
+        config: Some(serde_json::json!({ "volume": 11, "greeting": "Hello from nowhere, for 5 $" })),
+        permissions: Some(Permissions {
+            read: vec!["/usr/share/dict".into()],
+            write: vec!["/var/lib/shout".into()],
+            network: false,
+            services: vec!["Storage".to_owned()],
+        }),
+        limits: PluginLimits {
+            memory_bytes: Some(256 << 20),
+            cpu_seconds: Some(3600),
+            open_files: Some(64),
+            processes: Some(16),
+            calls: Some(100),
+            message_bytes: Some(1 << 20),
+        },
+        ..Default::default()
+    };
+    let order = ["shout", "whisper"].map(str::to_owned).to_vec();
+    HostConfig {
+        attach: Some("/tmp/my-host.sock".into()),
+        discovery: DiscoveryConfig { directories: vec!["conf/plugins".into()], watch: true, ..Default::default() },
+        supervision,
+        plugins: [
+            ("shout".to_owned(), shout),
+            ("whisper".to_owned(), PluginConfig { enabled: false, ..Default::default() }),
+        ]
+        .into(),
+        contracts: [("dataProcessor".to_owned(), ContractConfig { binding: Binding::Chain, order })].into(),
+        ..HostConfig::new("my-host", "1.0.0")
+    }
+}
+
+#[test]
+fn the_example_in_both_formats_is_what_is_made_in_code() {
+    let in_code = in_code();
+    assert_eq!(read(Format::Toml, TOML).unwrap(), in_code);
+    assert_eq!(read(Format::Yaml, YAML).unwrap(), in_code);
+}
+
+#[test]
+fn a_file_is_read_by_the_end_of_its_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let toml = HostConfig::from_file(root.join("../docs/host.toml")).unwrap();
+    assert_eq!(toml.discovery.directories, [root.join("../docs/plugins")]);
+    let yaml = HostConfig::from_file(root.join("tests/config/host.yaml")).unwrap();
+    assert_eq!(yaml.supervision, toml.supervision);
+    for (file, message) in [
+        ("Cargo.lock", "expected a file that ends in .toml, .yaml or .yml"),
+        ("none.toml", "No such file or directory"),
+        ("tests", "expected a file that ends in .toml, .yaml or .yml"),
+    ] {
+        let error = HostConfig::from_file(root.join(file)).unwrap_err().to_string();
+        assert!(error.contains(message) && error.contains(file), "{error}");
+    }
+}
+
+#[test]
+fn a_name_and_a_version_are_enough() {
+    for (format, text) in [(Format::Toml, "name = 'h'\nversion = '1'"), (Format::Yaml, "name: h\nversion: '1'\nplugins:\n")] {
+        let config = read(format, text).unwrap();
+        assert_eq!(config, HostConfig::new("h", "1"));
+        assert_eq!((config.limits, config.timeouts), (Limits::default(), Timeouts::default()));
+        assert_eq!((config.memory, config.shutdown), (MemoryConfig::default(), ShutdownTimes::default()));
+    }
+}
+
+#[test]
+fn variables_are_put_into_values_and_are_never_parsed() {
+    let sly = "x\"\nversion = \"2\"\n#${HOME}";
+    let variables = [("SLY", sly), ("HOME", "/home/ann"), ("WAIT", "5m"), ("KEY", "secret")];
+    for (format, text) in [
+        (Format::Toml, "name = \"${SLY}\"\nversion = '1'\n[timeouts]\ncall = '${WAIT}'\n[plugins.p]\nprogram = '${HOME}/p'\nconfig = { '${KEY}' = ['${KEY}', 7] }"),
+        (Format::Yaml, "name: ${SLY}\nversion: '1'\ntimeouts:\n  call: ${WAIT}\nplugins:\n  p:\n    program: ${HOME}/p\n    config:\n      ${KEY}: ['${KEY}', 7]"),
+    ] {
+        let config = read_with(format, text, &variables).unwrap();
+        assert_eq!((&*config.name, &*config.version), (sly, "1"));
+        assert_eq!(config.timeouts.call, Duration::from_secs(300));
+        let plugin = &config.plugins["p"];
+        assert_eq!(plugin.program.as_deref(), Some(Path::new("/home/ann/p")));
+        assert_eq!(plugin.config, Some(serde_json::json!({ "${KEY}": ["secret", 7] })));
+    }
+}
+
+#[test]
+fn a_program_without_a_slash_stays_one_of_the_path() {
+    let text = "name = 'h'\nversion = '1'\n[plugins]\na.program = 'a'\nb.program = './b'\nc.program = 'x/c'\nd.program = '/d'";
+    let config = read(Format::Toml, text).unwrap();
+    let programs: Vec<_> = config.plugins.values().map(|plugin| plugin.program.as_deref().unwrap()).collect();
+    assert_eq!(programs, ["a", "conf/./b", "conf/x/c", "/d"].map(Path::new));
+}
