@@ -23,7 +23,7 @@ pub(crate) use wording::nearest;
 /// The largest file, in bytes.
 pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 /// The deepest nesting of tables and lists.
-const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: usize = 32;
 /// So many problems of a file are told.
 const PROBLEMS_MAX: usize = 32;
 

@@ -13,6 +13,7 @@ mod oracle;
 mod peer;
 mod shape;
 
+mod config;
 mod descriptor;
 mod frames;
 mod hello;
@@ -22,6 +23,7 @@ mod prefix;
 mod registry;
 mod session;
 
+pub use config::config;
 pub use descriptor::descriptor;
 pub use frames::frames;
 pub use hello::hello;
@@ -37,7 +39,8 @@ use rapace_core::{Geometry, GeometryConfig};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
+    ("config", config),
     ("descriptor", descriptor),
     ("frames", frames),
     ("hello", hello),

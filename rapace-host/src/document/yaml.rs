@@ -3,20 +3,40 @@
 //! Anchors, aliases and merge keys are refused: a short text could stand for any amount of them, and TOML has none.
 
 use std::fmt;
+use std::thread::{self, ScopedJoinHandle};
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{MergeKeyPolicy, NonFiniteFloatPolicy};
-use serde_saphyr::{Error, Location, Spanned};
+use serde_saphyr::{Error, Location, Spanned, UserMessageFormatter};
 
 use super::{DEPTH_MAX, Document, Entry, FILE_BYTES_MAX, Node, Position, Value};
 
 /// The most values in a file.
 const NODES_MAX: usize = 100_000;
 
+/// So much of a message is told.
+const MESSAGE_CHARS_MAX: usize = 200;
+
+/// The parser's stack: a level of nesting takes it 40 KiB without optimisation, and a caller's thread may have little.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Parses a text, and notes what is wrong.
 pub(super) fn parse(text: &str, document: &mut Document) -> Option<Node> {
+    let parsed = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("rapace-yaml".to_owned()).stack_size(STACK_BYTES);
+        let tree = thread.spawn_scoped(scope, || tree(text)).map(ScopedJoinHandle::join);
+        match tree {
+            Ok(Ok(tree)) => tree,
+            Ok(Err(_)) => Err((Position::START, "the parser has failed".to_owned())),
+            Err(error) => Err((Position::START, format!("no thread can be started to parse it: {error}"))),
+        }
+    });
+    parsed.map_err(|(at, message)| document.problem(at, &[], message)).ok()
+}
+
+fn tree(text: &str) -> Result<Node, (Position, String)> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 4 * NODES_MAX,
@@ -24,6 +44,7 @@ pub(super) fn parse(text: &str, document: &mut Document) -> Option<Node> {
             max_aliases: 0,
             max_anchors: 0,
             max_depth: DEPTH_MAX,
+            flow_nesting_limit: DEPTH_MAX,
             max_documents: 1,
             max_total_scalar_bytes: FILE_BYTES_MAX,
         },
@@ -32,14 +53,8 @@ pub(super) fn parse(text: &str, document: &mut Document) -> Option<Node> {
         non_finite_float_policy: NonFiniteFloatPolicy::Reject,
         with_snippet: false,
     };
-    match serde_saphyr::from_str_with_options(text, options) {
-        Ok(node) => Some(node),
-        Err(error) => {
-            let at = error.location().map_or(Position::START, position);
-            document.problem(at, &[], message(&error));
-            None
-        }
-    }
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| (error.location().map_or(Position::START, position), message(&error)))
 }
 
 fn position(location: Location) -> Position {
@@ -56,10 +71,12 @@ fn message(error: &Error) -> String {
         Error::Budget { breach: BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. }, .. } => {
             format!("has more than {NODES_MAX} values")
         }
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => "has more than one document".to_owned(),
         other => {
-            let told = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-            // The place is told before it.
-            told.split_once(" at line ").map_or(told.clone(), |(message, _)| message.to_owned())
+            let told = other.render_with_formatter(&UserMessageFormatter);
+            // The place is told before it, and it may quote any amount of the text.
+            let message = told.rsplit_once(" at line ").map_or(&*told, |(message, _)| message);
+            message.chars().take(MESSAGE_CHARS_MAX).collect()
         }
     }
 }

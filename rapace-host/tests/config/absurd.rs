@@ -12,7 +12,7 @@ const BOTH: [Format; 2] = [Format::Toml, Format::Yaml];
 /// The only thing that is wrong with a text begins so.
 fn is_refused(format: Format, text: &str, told: &str) {
     let problems = problems(format, text);
-    assert!(problems.len() == 1 && problems[0].contains(told), "{told}: {problems:?}");
+    assert!(problems.len() == 1 && problems[0].contains(told) && problems[0].len() < 300, "{told}: {problems:.300?}");
 }
 
 #[test]
@@ -26,42 +26,69 @@ fn a_file_of_ten_mebibytes_is_too_large() {
 fn deep_nesting_is_bounded() {
     let lists = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     for depth in [1000, 100_000] {
-        is_refused(Format::Toml, &format!("name = {}", lists(depth)), "recursion limit");
-        is_refused(Format::Yaml, &format!("name: {}", lists(depth)), "nested deeper than 64 levels");
-        is_refused(Format::Yaml, &"- ".repeat(depth), "nested deeper than 64 levels");
+        is_refused(Format::Toml, &format!("name = {}", lists(depth)), "max recursion depth met");
+        is_refused(Format::Yaml, &format!("name: {}", lists(depth)), ":1:39: recursion limit exceeded");
+        is_refused(Format::Yaml, &"- ".repeat(depth), "nested deeper than 32 levels");
         is_refused(Format::Toml, &format!("{}b = 1", "a.".repeat(depth)), "recursion limit");
         is_refused(Format::Toml, &format!("[{}b]", "a.".repeat(depth)), "recursion limit");
     }
     // Less than the parser's limit each, but more than ours together.
-    let text = format!("name = 'h'\nversion = '1'\n[plugins.p.config.{}b]\nx = {}", "a.".repeat(50), lists(50));
-    is_refused(Format::Toml, &text, "nested deeper than 64 levels");
-    let text = format!("name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\nconfig = {}", lists(50));
+    let text = format!("name = 'h'\nversion = '1'\n[plugins.p.config.{}b]\nx = {}", "a.".repeat(25), lists(25));
+    is_refused(Format::Toml, &text, "nested deeper than 32 levels");
+    let text = format!("name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\nconfig = {}", lists(25));
     assert!(read(Format::Toml, &text).is_ok());
+}
+
+#[test]
+fn nesting_within_the_bound_is_read_on_a_small_stack() {
+    let text = format!(
+        "name: h\nversion: '1'\nplugins: {{p: {{program: p, config: {}1{}}}}}",
+        "{a: ".repeat(29),
+        "}".repeat(29)
+    );
+    let read_all = move || (read(Format::Yaml, &text), read(Format::Toml, &format!("name = {}", "{a=".repeat(79))));
+    let small = std::thread::Builder::new().stack_size(512 << 10).spawn(read_all).unwrap();
+    let (yaml, toml) = small.join().unwrap();
+    assert!(yaml.is_ok() && toml.is_err(), "{yaml:?} {toml:?}");
 }
 
 #[test]
 fn a_billion_laughs_are_not_heard() {
     let mut text = "a: &a [ha, ha, ha]\n".to_owned();
-    for (of, name) in ('a'..'z').zip('b'..='z') {
-        writeln!(text, "{name}: &{name} [{}]", [format!("*{of}"); 9].map(|alias| alias).join(", ")).unwrap();
+    for (of, name) in ('a'..='y').zip('b'..='z') {
+        writeln!(text, "{name}: &{name} [{}]", vec![format!("*{of}"); 9].join(", ")).unwrap();
     }
-    is_refused(Format::Yaml, &text, ":1:4: anchors and aliases are not taken");
+    is_refused(Format::Yaml, &text, ":1:7: anchors and aliases are not taken");
 }
 
 #[test]
 fn huge_numbers_are_refused() {
     let digits = "9".repeat(10_000);
-    for (toml, yaml) in [(digits.as_str(), digits.as_str()), ("18446744073709551616", "18446744073709551616"), ("1e999", "1e999"), ("inf", ".inf"), ("nan", ".nan")] {
-        let toml = format!("name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\nconfig.x = {toml}");
-        assert_eq!(problems(Format::Toml, &toml).len(), 1, "{toml}");
-        let yaml = format!("name: h\nversion: '1'\nplugins: {{p: {{program: p, config: {{x: {yaml}}}}}}}");
-        match read(Format::Yaml, &yaml) {
-            Ok(config) => panic!("{:?}", config.plugins["p"].config),
-            Err(error) => eprintln!("{error:.100}"),
-        }
+    for (number, told) in [
+        (&*digits, "is a number of more than 64 bits"),
+        ("18446744073709551616", "is a number of more than 64 bits"),
+        ("1e999", "found 1e999, expected a finite number"),
+        ("-inf", "found -inf, expected a finite number"),
+        ("nan", "found nan, expected a finite number"),
+    ] {
+        let text = format!("name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\nconfig.x = {number}");
+        is_refused(Format::Toml, &text, &format!(":5:12: plugins.p.config.x: {told}"));
+    }
+    for (number, told) in [
+        (&*digits, "value `999999"),
+        ("1e999", "value `1e999` is not a finite number"),
+        ("-.inf", "value `-.inf` is not a finite number"),
+        (".nan", "value `.nan` is not a finite number"),
+    ] {
+        let text = format!("name: h\nversion: '1'\nplugins: {{p: {{program: p, config: {{x: {number}}}}}}}");
+        is_refused(Format::Yaml, &text, &format!(":3:39: {told}"));
     }
     for duration in ["99999999999999999999s", "9999999999years", "101years"] {
-        is_refused(Format::Toml, &format!("name = 'h'\nversion = '1'\ntimeouts.call = '{duration}'"), "expected a duration");
+        is_refused(
+            Format::Toml,
+            &format!("name = 'h'\nversion = '1'\ntimeouts.call = '{duration}'"),
+            "expected a duration",
+        );
     }
     for size in ["99999999999GiB", "18446744073709551616", "+1", "-1", "1.5KiB", "KiB", "1 2KiB"] {
         let text = format!("name = 'h'\nversion = '1'\nlimits.message_bytes_max = '{size}'");
@@ -106,7 +133,10 @@ fn a_long_text_is_told_in_part() {
 
 /// A text with bytes put in, taken out and changed.
 fn damaged(text: &'static str) -> impl Strategy<Value = String> {
-    let damage = prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, "[\\x00-\\x7f\u{fc}]|\\$\\{|\\[\\[|: |- |&a |\\*a|'''"), 1..8);
+    let damage = prop::collection::vec(
+        (any::<prop::sample::Index>(), 0..3_u8, "[\\x00-\\x7f\u{fc}]|\\$\\{|\\[\\[|: |- |&a |\\*a|'''"),
+        1..8,
+    );
     damage.prop_map(move |damage| {
         let mut text: Vec<char> = text.chars().collect();
         for (at, kind, with) in damage {

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rapace_host::{
-    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, Permissions,
-    PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, ShutdownTimes, SupervisionOverrides, Switch,
-    Unresponsive,
+    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
+    Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, ShutdownTimes, SupervisionOverrides,
+    Switch, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
@@ -106,7 +106,9 @@ fn a_file_is_read_by_the_end_of_its_name() {
 
 #[test]
 fn a_name_and_a_version_are_enough() {
-    for (format, text) in [(Format::Toml, "name = 'h'\nversion = '1'"), (Format::Yaml, "name: h\nversion: '1'\nplugins:\n")] {
+    for (format, text) in
+        [(Format::Toml, "name = 'h'\nversion = '1'"), (Format::Yaml, "name: h\nversion: '1'\nplugins:\n")]
+    {
         let config = read(format, text).unwrap();
         assert_eq!(config, HostConfig::new("h", "1"));
         assert_eq!((config.limits, config.timeouts), (Limits::default(), Timeouts::default()));
@@ -119,8 +121,14 @@ fn variables_are_put_into_values_and_are_never_parsed() {
     let sly = "x\"\nversion = \"2\"\n#${HOME}";
     let variables = [("SLY", sly), ("HOME", "/home/ann"), ("WAIT", "5m"), ("KEY", "secret")];
     for (format, text) in [
-        (Format::Toml, "name = \"${SLY}\"\nversion = '1'\n[timeouts]\ncall = '${WAIT}'\n[plugins.p]\nprogram = '${HOME}/p'\nconfig = { '${KEY}' = ['${KEY}', 7] }"),
-        (Format::Yaml, "name: ${SLY}\nversion: '1'\ntimeouts:\n  call: ${WAIT}\nplugins:\n  p:\n    program: ${HOME}/p\n    config:\n      ${KEY}: ['${KEY}', 7]"),
+        (
+            Format::Toml,
+            "name = \"${SLY}\"\nversion = '1'\n[timeouts]\ncall = '${WAIT}'\n[plugins.p]\nprogram = '${HOME}/p'\nconfig = { '${KEY}' = ['${KEY}', 7] }",
+        ),
+        (
+            Format::Yaml,
+            "name: ${SLY}\nversion: '1'\ntimeouts:\n  call: ${WAIT}\nplugins:\n  p:\n    program: ${HOME}/p\n    config:\n      ${KEY}: ['${KEY}', 7]",
+        ),
     ] {
         let config = read_with(format, text, &variables).unwrap();
         assert_eq!((&*config.name, &*config.version), (sly, "1"));
@@ -133,7 +141,8 @@ fn variables_are_put_into_values_and_are_never_parsed() {
 
 #[test]
 fn a_program_without_a_slash_stays_one_of_the_path() {
-    let text = "name = 'h'\nversion = '1'\n[plugins]\na.program = 'a'\nb.program = './b'\nc.program = 'x/c'\nd.program = '/d'";
+    let text =
+        "name = 'h'\nversion = '1'\n[plugins]\na.program = 'a'\nb.program = './b'\nc.program = 'x/c'\nd.program = '/d'";
     let config = read(Format::Toml, text).unwrap();
     let programs: Vec<_> = config.plugins.values().map(|plugin| plugin.program.as_deref().unwrap()).collect();
     assert_eq!(programs, ["a", "conf/./b", "conf/x/c", "/d"].map(Path::new));

@@ -1,11 +1,11 @@
 //! The configuration of a host, from files and in code.
-
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod absurd;
 mod broken;
 mod example;
-
-
+mod schema;
+mod settings;
 
 use std::path::Path;
 

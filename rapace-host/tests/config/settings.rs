@@ -1,0 +1,134 @@
+//! What a configuration comes to for a session and for a plugin.
+
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rapace_host::{
+    Backoff, Breaker, Manifest, Permissions, PluginLimits, RestartLimit, RestartPolicy, Supervision, Unresponsive,
+};
+use rapace_session::Prefault;
+
+use super::{Format, example, read};
+
+fn manifest(text: &str) -> Manifest {
+    Manifest::from_toml(text, Path::new("shout.plugin.toml")).unwrap()
+}
+
+fn paths<const N: usize>(paths: [&str; N]) -> Vec<PathBuf> {
+    paths.map(PathBuf::from).to_vec()
+}
+
+#[test]
+fn a_session_is_made_with_what_the_file_says() {
+    let text = "name = 'h'\nversion = '1'\nmemory = {segment_bytes = '64KiB', ring_capacity = 16, slot_bytes = 64, prefault = true}\n\
+        limits = {calls_max = 7, depth_max = 3}\ntimeouts.call = '1h30m'\n";
+    let session = read(Format::Toml, text).unwrap().session();
+    assert_eq!((&*session.name, &*session.version, session.prefault), ("h", "1", Prefault::Now));
+    assert_eq!((session.geometry.segment_bytes, session.geometry.slot_bytes), (64 << 10, 64));
+    assert_eq!((session.limits.calls_max, session.limits.depth_max), (7, 3));
+    assert_eq!(session.timeouts.call, Duration::from_secs(5400));
+}
+
+#[test]
+fn supervision_is_the_hosts_then_the_manifests_then_the_hosts_for_that_plugin() {
+    let config = read(Format::Toml, example::TOML).unwrap();
+    let plain = config.plugin("other", None, |_| None).unwrap();
+    let of_all = Supervision {
+        restart: RestartPolicy::OnFailure,
+        backoff: Backoff::default(),
+        limit: RestartLimit::default(),
+        breaker: Some(Breaker::default()),
+        unresponsive: Unresponsive::Kill,
+        ..Supervision::default()
+    };
+    assert_eq!(plain.supervision, of_all);
+
+    let manifest = manifest(
+        "version = '1'\n[supervision]\nrestart = 'always'\nidle_timeout = '1m'\ncritical = true\nbreaker.slow = '2s'\nbackoff.first = '1s'",
+    );
+    let by_manifest = config.plugin("other", Some(&manifest), |_| None).unwrap();
+    let expected = Supervision {
+        restart: RestartPolicy::Always,
+        backoff: Backoff { first: Duration::from_secs(1), ..Backoff::default() },
+        breaker: Some(Breaker { slow: Some(Duration::from_secs(2)), ..Breaker::default() }),
+        idle_timeout: Some(Duration::from_secs(60)),
+        critical: true,
+        ..of_all
+    };
+    assert_eq!(by_manifest.supervision, expected);
+
+    let by_all = config.plugin("shout", Some(&manifest), |_| None).unwrap();
+    let expected = Supervision {
+        breaker: None,
+        idle_timeout: Some(Duration::from_secs(300)),
+        instances: NonZeroU16::new(2).unwrap(),
+        ..expected
+    };
+    assert_eq!(by_all.supervision, expected);
+}
+
+#[test]
+fn the_hosts_word_stands_before_the_manifests() {
+    let config = read(Format::Toml, example::TOML).unwrap();
+    let manifest = manifest(
+        "version = '1'\nargs = ['a']\nconfig = 1\nenv = {MODE = 'slow', HOME_OF = '${HOME}', IN = '${LC_ALL:-C}'}\nlimits = {calls = 5, open_files = 99}",
+    );
+    let home = |name: &str| (name == "HOME").then(|| "/h".to_owned());
+    let settings = config.plugin("shout", Some(&manifest), home).unwrap();
+    assert_eq!((settings.args, settings.enabled), (vec!["--loud".to_owned()], true));
+    assert_eq!(settings.config.unwrap()["volume"], 11);
+    let env: Vec<_> = settings.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(env, [("HOME_OF", "/h"), ("IN", "C"), ("MODE", "fast")]);
+    assert_eq!((settings.limits.calls, settings.limits.open_files), (Some(5), Some(64)));
+    // It asks for nothing.
+    assert_eq!(settings.permissions, Some(Permissions::default()));
+
+    let settings = config.plugin("other", Some(&manifest), home).unwrap();
+    assert_eq!((settings.args, settings.config), (vec!["a".to_owned()], Some(serde_json::json!(1))));
+    let error = config.plugin("other", Some(&manifest), |_| None).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the manifest of other: env.HOME_OF: the environment has no HOME; ${HOME:-DEFAULT} would do without"
+    );
+    assert!(!config.plugin("whisper", None, |_| None).unwrap().enabled);
+    assert_eq!(config.plugin("other", None, |_| None).unwrap().permissions, None);
+}
+
+#[test]
+fn of_two_permissions_the_stricter_holds() {
+    let asked = Permissions {
+        read: paths(["/usr/share", "/etc/shout", "/var"]),
+        write: paths(["/var/lib/shout", "/tmp"]),
+        network: true,
+        services: vec!["Storage".to_owned(), "Logger".to_owned()],
+    };
+    let allowed = Permissions {
+        read: paths(["/usr/share/dict", "/etc", "/tmp/shout", "/home"]),
+        write: paths(["/var/lib"]),
+        network: false,
+        services: vec!["Logger".to_owned(), "Events".to_owned()],
+    };
+    let both = Permissions {
+        // What may be written in one is read in the other.
+        read: paths(["/etc/shout", "/tmp/shout", "/usr/share/dict", "/var/lib"]),
+        write: paths(["/var/lib/shout"]),
+        network: false,
+        services: vec!["Logger".to_owned()],
+    };
+    assert_eq!(asked.stricter(&allowed), both);
+    assert_eq!(allowed.stricter(&asked), both);
+    assert_eq!(both.stricter(&both), both);
+    assert_eq!(asked.stricter(&Permissions::default()), Permissions::default());
+    // A name that begins alike is another.
+    let other = Permissions { read: paths(["/usr/shareware"]), ..Permissions::default() };
+    assert_eq!(asked.stricter(&other), Permissions::default());
+}
+
+#[test]
+fn of_two_limits_the_lower_holds() {
+    let one = PluginLimits { memory_bytes: Some(10), calls: Some(3), ..PluginLimits::default() };
+    let other = PluginLimits { memory_bytes: Some(7), calls: Some(4), processes: Some(1), ..PluginLimits::default() };
+    let both = PluginLimits { memory_bytes: Some(7), calls: Some(3), processes: Some(1), ..PluginLimits::default() };
+    assert_eq!((one.stricter(&other), other.stricter(&one)), (both.clone(), both));
+}
