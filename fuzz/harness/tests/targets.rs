@@ -6,7 +6,9 @@ use std::path::Path;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rapace_fuzz_harness::{TARGETS, descriptor, frames, hello, json, memory, output, prefix, registry, session};
+use rapace_fuzz_harness::{
+    TARGETS, config, descriptor, frames, hello, json, memory, output, prefix, registry, session,
+};
 
 /// The seeds of a target, which are inputs that once failed too.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -69,8 +71,8 @@ macro_rules! properties {
     ($($name:ident: $target:ident, $cases:literal;)*) => {$(
         #[test]
         fn $name() {
-            let config = ProptestConfig { cases: $cases, failure_persistence: None, ..ProptestConfig::default() };
-            proptest!(config, |(bytes in prop_oneof![vec(any::<u8>(), 0..1024), mutated(stringify!($target))])| {
+            let runner = ProptestConfig { cases: $cases, failure_persistence: None, ..ProptestConfig::default() };
+            proptest!(runner, |(bytes in prop_oneof![vec(any::<u8>(), 0..1024), mutated(stringify!($target))])| {
                 $target(&bytes);
             });
         }
@@ -78,6 +80,7 @@ macro_rules! properties {
 }
 
 properties! {
+    files_of_configuration_are_read_or_refused: config, 1000;
     descriptors_are_judged_as_the_oracle_does: descriptor, 3000;
     a_link_stands_any_peer: frames, 1000;
     greetings_are_taken_or_refused: hello, 5000;

@@ -33,7 +33,11 @@ fn deep_nesting_is_bounded() {
         is_refused(Format::Toml, &format!("[{}b]", "a.".repeat(depth)), "recursion limit");
     }
     // Less than the parser's limit each, but more than ours together.
-    let text = format!("name = 'h'\nversion = '1'\n[plugins.p.config.{}b]\nx = {}", "a.".repeat(25), lists(25));
+    let text = format!(
+        "name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\n[plugins.p.config.{}b]\nx = {}",
+        "a.".repeat(25),
+        lists(25)
+    );
     is_refused(Format::Toml, &text, "nested deeper than 32 levels");
     let text = format!("name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\nconfig = {}", lists(25));
     assert!(read(Format::Toml, &text).is_ok());
@@ -149,6 +153,7 @@ fn damaged(text: &'static str) -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_damaged_file_is_read_or_refused_with_its_places(toml in damaged(TOML), yaml in damaged(YAML)) {
         for (format, text) in [(Format::Toml, &toml), (Format::Yaml, &yaml)] {
