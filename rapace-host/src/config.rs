@@ -80,7 +80,7 @@ pub struct HostConfig {
     /// Where plugins are looked for.
     #[serde(default)]
     pub discovery: DiscoveryConfig,
-    /// The path of a socket at which plugins that were started by hand join.
+    /// A directory in which each plugin has a socket, `NAME.sock`, at which one that was started by hand joins.
     #[serde(default)]
     pub attach: Option<PathBuf>,
     /// How all plugins are looked after, where their manifests do not say otherwise.

@@ -99,10 +99,6 @@ pub struct BreakerOverrides {
     #[serde(deserialize_with = "optional")]
     #[schemars(with = "Option<Written<Duration>>")]
     pub open: Option<Duration>,
-    /// A call that took longer counts as failed. `false`: none does.
-    #[serde(deserialize_with = "switch")]
-    #[schemars(with = "Option<Switch<Written<Duration>>>")]
-    pub slow: Option<Switch<Duration>>,
 }
 
 impl SupervisionOverrides {
@@ -169,11 +165,7 @@ impl SupervisionOverrides {
 
 impl BreakerOverrides {
     fn over(&self, base: Breaker) -> Breaker {
-        Breaker {
-            failures: self.failures.unwrap_or(base.failures),
-            open: self.open.unwrap_or(base.open),
-            slow: self.slow.map_or(base.slow, Switch::on),
-        }
+        Breaker { failures: self.failures.unwrap_or(base.failures), open: self.open.unwrap_or(base.open) }
     }
 }
 

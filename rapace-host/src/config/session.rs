@@ -148,6 +148,10 @@ pub(super) fn check_timeouts(timeouts: &Timeouts, document: &mut Document) {
 #[serde(remote = "ShutdownTimes", default = "ShutdownTimes::default", deny_unknown_fields)]
 #[schemars(rename = "ShutdownTimes")]
 pub(super) struct ShutdownTimesInFile {
+    /// For the calls in flight, before it. Default 5s.
+    #[serde(deserialize_with = "quantity")]
+    #[schemars(with = "Written<Duration>")]
+    drain: Duration,
     /// For the answer to the `shutdown` call. Default 5s.
     #[serde(deserialize_with = "quantity")]
     #[schemars(with = "Written<Duration>")]

@@ -28,11 +28,7 @@ fn in_code() -> HostConfig {
             jitter: Some(0.2),
         },
         limit: RestartLimitOverrides { restarts: Some(5), window: Some(Duration::from_secs(60)) },
-        breaker: Some(Switch::On(BreakerOverrides {
-            failures: Some(5),
-            open: Some(Duration::from_secs(30)),
-            slow: Some(Switch::Off),
-        })),
+        breaker: Some(Switch::On(BreakerOverrides { failures: Some(5), open: Some(Duration::from_secs(30)) })),
         unresponsive: Some(Unresponsive::Kill),
         idle_timeout: Some(Switch::Off),
         instances: Some(NonZeroU16::MIN),
@@ -67,7 +63,7 @@ fn in_code() -> HostConfig {
     };
     let order = ["shout", "whisper"].map(str::to_owned).to_vec();
     HostConfig {
-        attach: Some("/tmp/my-host.sock".into()),
+        attach: Some("/tmp/my-host".into()),
         discovery: DiscoveryConfig { directories: vec!["conf/plugins".into()], watch: true, ..Default::default() },
         supervision,
         plugins: [

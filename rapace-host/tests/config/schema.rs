@@ -64,7 +64,7 @@ fn what_the_schema_refuses_and_takes_so_does_the_reader() {
         ("supervision", json!({ "restart": "always", "breaker": false, "idle_timeout": "5m" }), true),
         ("supervision", json!({ "restart": "Always" }), false),
         ("supervision", json!({ "breaker": true }), false),
-        ("supervision", json!({ "breaker": { "slow": false, "failures": 1 } }), true),
+        ("supervision", json!({ "breaker": { "failures": 1 } }), true),
         ("supervision", json!({ "breaker": { "failures": 0 } }), false),
         ("supervision", json!({ "instances": 0 }), false),
         ("supervision", json!({ "instances": 65535 }), true),

@@ -45,13 +45,13 @@ fn supervision_is_the_hosts_then_the_manifests_then_the_hosts_for_that_plugin() 
     assert_eq!(plain.supervision, of_all);
 
     let manifest = manifest(
-        "version = '1'\n[supervision]\nrestart = 'always'\nidle_timeout = '1m'\ncritical = true\nbreaker.slow = '2s'\nbackoff.first = '1s'",
+        "version = '1'\n[supervision]\nrestart = 'always'\nidle_timeout = '1m'\ncritical = true\nbreaker.open = '2s'\nbackoff.first = '1s'",
     );
     let by_manifest = config.plugin("other", Some(&manifest), |_| None).unwrap();
     let expected = Supervision {
         restart: RestartPolicy::Always,
         backoff: Backoff { first: Duration::from_secs(1), ..Backoff::default() },
-        breaker: Some(Breaker { slow: Some(Duration::from_secs(2)), ..Breaker::default() }),
+        breaker: Some(Breaker { open: Duration::from_secs(2), ..Breaker::default() }),
         idle_timeout: Some(Duration::from_secs(60)),
         critical: true,
         ..of_all
