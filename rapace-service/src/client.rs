@@ -121,7 +121,7 @@ fn sendable<B>(method: &MethodInfo, request: Result<B, EncodeError>) -> Result<B
 }
 
 /// A session knows methods by their ids alone.
-fn named(method: &MethodInfo, error: CallError) -> CallError {
+pub(crate) fn named(method: &MethodInfo, error: CallError) -> CallError {
     match error {
         CallError::Status(status) if matches!(status.code, Code::Unimplemented | Code::Internal) => {
             let mut message = status.message.replace(&format!("method {}", method.id), &method.full_name().to_string());

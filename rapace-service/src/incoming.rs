@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use rapace_session::{Body, CallError, Caller, Items, Status, StreamingCall};
 
+use crate::client::named;
 use crate::codec::{Decoder, unexpected, unreadable};
 use crate::items::ItemBytes;
 use crate::method_info::MethodInfo;
@@ -72,7 +73,9 @@ impl<T> Incoming<T> {
                 }
                 next
             }
-            Source::Callee(callee) => ready!(callee.poll(cx)),
+            Source::Callee(callee) => {
+                ready!(callee.poll(cx)).map(|next| next.map_err(|error| named(self.method, error)))
+            }
         };
         let item = next.map(|next| next.and_then(|body| self.read(&body)));
         if !matches!(item, Some(Ok(_))) {

@@ -34,6 +34,7 @@ trait Streams {
     fn echo(&self, words: Incoming<String>) -> impl Stream<Item = Result<String, EchoError>>;
     fn forever(&self, ctx: &Context) -> impl Stream<Item = ()>;
     async fn waits(&self, ctx: &Context) -> u8;
+    fn breaks(&self) -> impl Stream<Item = u8>;
 }
 
 /// An iterator that lets others run before each item.
@@ -141,6 +142,10 @@ impl Streams for Impl {
         ctx.cancelled().await;
         self.events.send("cancelled").unwrap();
         7
+    }
+
+    fn breaks(&self) -> impl Stream<Item = u8> {
+        slow((0..2).map(|item| if item == 0 { item } else { panic!("as it should") }))
     }
 }
 
@@ -265,6 +270,14 @@ fn a_handler_is_told_of_its_cancellation() {
         .await;
     });
     assert_eq!(events.recv_timeout(Duration::from_secs(20)), Ok("cancelled"));
+}
+
+#[test]
+fn a_stream_that_breaks_says_of_which_method() {
+    let Serving { pair, .. } = serving();
+    let items: Vec<_> = StreamsClient::new(&pair.host).blocking().breaks().unwrap().collect();
+    let [Ok(0), Err(error)] = &items[..] else { panic!("{items:?}") };
+    assert!(error.to_string().contains("the handler of test.Streams.breaks panicked"), "{error}");
 }
 
 #[test]
