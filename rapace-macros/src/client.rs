@@ -5,6 +5,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 use syn::{Type, parse_quote};
 
+use crate::direct;
 use crate::method::{Method, Output};
 use crate::service::Service;
 use crate::shape;
@@ -12,7 +13,7 @@ use crate::wire::Wire;
 
 /// Which client.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Flavor {
+pub(crate) enum Flavor {
     Async,
     Blocking,
 }
@@ -41,7 +42,10 @@ fn client(service: &Service, flavor: Flavor) -> TokenStream {
                 /// The same client for threads that block.
                 #[must_use]
                 #vis fn blocking(&self) -> #blocking {
-                    #blocking { client: ::core::clone::Clone::clone(&self.client) }
+                    #blocking {
+                        client: ::core::clone::Clone::clone(&self.client),
+                        direct: ::core::clone::Clone::clone(&self.direct),
+                    }
                 }
 
                 /// What a registry holds of the service.
@@ -56,6 +60,7 @@ fn client(service: &Service, flavor: Flavor) -> TokenStream {
             TokenStream::new(),
         ),
     };
+    let direct = direct::field_type(service);
     let methods = service.methods.iter().enumerate().map(|(index, method)| function(service, index, method, flavor));
     quote! {
         #[doc = #doc]
@@ -63,6 +68,7 @@ fn client(service: &Service, flavor: Flavor) -> TokenStream {
         #[allow(dead_code)]
         #vis struct #this {
             client: #krate::__private::Client,
+            direct: #direct,
         }
 
         #[allow(dead_code)]
@@ -70,37 +76,38 @@ fn client(service: &Service, flavor: Flavor) -> TokenStream {
             /// Calls this peer.
             #[must_use]
             #vis fn new(peer: &impl #krate::__private::AsCaller) -> Self {
-                Self { client: #krate::__private::Client::new(peer) }
+                let (client, direct) = #krate::__private::Direct::client(peer);
+                Self { client, direct }
             }
 
             /// The same client, which makes each call with these options.
             #[must_use]
             #vis fn with_options(&self, options: #krate::__private::CallOptions) -> Self {
-                Self { client: self.client.with_options(options) }
+                Self { client: self.client.with_options(options), direct: ::core::clone::Clone::clone(&self.direct) }
             }
 
             /// The same client, whose calls may be run twice: one whose session ends is made again if the peer has come back.
             #[must_use]
             #vis fn idempotent(&self) -> Self {
-                Self { client: self.client.idempotent() }
+                Self { client: self.client.idempotent(), direct: ::core::clone::Clone::clone(&self.direct) }
             }
 
             /// The same client, which waits so long for each call.
             #[must_use]
             #vis fn with_deadline(&self, deadline: ::core::time::Duration) -> Self {
-                Self { client: self.client.with_deadline(deadline) }
+                Self { client: self.client.with_deadline(deadline), direct: ::core::clone::Clone::clone(&self.direct) }
             }
 
             /// The same client, which sends these pairs beside each request.
             #[must_use]
             #vis fn with_metadata(&self, metadata: #krate::__private::Metadata) -> Self {
-                Self { client: self.client.with_metadata(metadata) }
+                Self { client: self.client.with_metadata(metadata), direct: ::core::clone::Clone::clone(&self.direct) }
             }
 
             /// The same client, with one more interceptor around each call.
             #[must_use]
             #vis fn intercepted_by(&self, interceptor: impl #krate::__private::Interceptor) -> Self {
-                Self { client: self.client.intercepted_by(interceptor) }
+                Self { client: self.client.intercepted_by(interceptor), direct: ::core::clone::Clone::clone(&self.direct) }
             }
 
             #other
@@ -150,6 +157,7 @@ fn function(service: &Service, index: usize, method: &Method, flavor: Flavor) ->
     if !is_stream && shape::result(ty).is_some() {
         body = quote!(#krate::__private::flatten(#body));
     }
+    let attempt = direct::attempt(service, index, method, flavor);
     // Nothing else would send them: a call has no thread.
     let pumped = (is_stream && method.incoming.is_some()).then(|| {
         quote! {
@@ -166,6 +174,7 @@ fn function(service: &Service, index: usize, method: &Method, flavor: Flavor) ->
         ///
         /// When there is no reply, or the callee answers with an error.
         #vis #asyncness fn #ident(&self, #(#inputs),*) -> #output {
+            #attempt
             #body
         }
     }

@@ -2,9 +2,9 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::Type;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Type, parse_quote};
 
 use crate::client::client_ident;
 use crate::method::{Method, Output};
@@ -101,11 +101,7 @@ fn result_type(method: &Method) -> &Type {
 /// The schema of a type. What borrows has that of what it borrows from: both have one form.
 fn schema(service: &Service, ty: &Type) -> TokenStream {
     let krate = &service.options.krate;
-    let owned: Type = match ty {
-        Type::Reference(reference) if shape::is_byte_slice(&reference.elem) => parse_quote!(::std::vec::Vec<u8>),
-        Type::Reference(_) => parse_quote!(::std::string::String),
-        _ => ty.clone(),
-    };
+    let owned = shape::owned(ty);
     quote_spanned!(ty.span()=> <#owned as #krate::__private::Schema>::SCHEMA)
 }
 

@@ -8,7 +8,7 @@
 //!   service.rs, method.rs        the trait, read and checked
 //!     shape.rs                   what a type looks like
 //!   interface.rs                 the trait again, as the compiler wants it
-//!   client.rs, server.rs, description.rs
+//!   client.rs, server.rs, direct.rs, description.rs
 //!     wire.rs                    how a value of a type is encoded
 //!   message.rs, serde_options.rs derives for arguments and results
 //! ```
@@ -20,6 +20,7 @@ mod serde_options;
 
 mod client;
 mod description;
+mod direct;
 mod id;
 mod interface;
 mod method;
@@ -63,7 +64,7 @@ use syn::parse_macro_input;
 /// `crate = "path"`, where this crate's user finds rapace.
 ///
 /// The trait is implemented with plain `async fn`s. Beside it stand `CalculatorClient`, `CalculatorBlockingClient` and
-/// `CalculatorServer`.
+/// `CalculatorServer`; and, hidden, `CalculatorDirect`, by which clients call an implementation in their own process.
 ///
 /// - Arguments are owned values, `&str` or `&[u8]`. Those two borrow from the request in the handler.
 /// - A method may take `ctx: &Context` first; callers do not give it.

@@ -1,20 +1,27 @@
 //! The server: from the bytes of a call to a method of the implementation, and back.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use crate::client;
+use crate::direct;
 use crate::method::{Method, Output};
 use crate::service::Service;
 use crate::wire::{Wire, local};
+
+/// The name of the server of a trait.
+pub(crate) fn server_ident(service: &Service) -> Ident {
+    let interface = &service.item.ident;
+    format_ident!("{}Server", interface.unraw(), span = interface.span())
+}
 
 /// The server of a service.
 pub(crate) fn expand(service: &Service) -> TokenStream {
     let krate = &service.options.krate;
     let (vis, interface, name) = (&service.item.vis, &service.item.ident, &service.options.name);
     let client = client::client_ident(service);
-    let server = format_ident!("{}Server", interface.unraw(), span = interface.span());
+    let (server, direct) = (server_ident(service), direct::direct_ident(service));
     let text = server.to_string();
     let doc = format!(" Serves `{name}` with an implementation of [`{}`].", interface.unraw());
     let arms = service.methods.iter().enumerate().map(|(index, method)| arm(service, index, method));
@@ -61,6 +68,12 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
                     #(#arms)*
                     _ => call.unimplemented(),
                 }
+            }
+
+            fn direct(&self) -> ::core::option::Option<#krate::__private::DirectService> {
+                let service = Self { implementation: ::core::clone::Clone::clone(&self.implementation) };
+                let service: ::std::sync::Arc<dyn #direct> = ::std::sync::Arc::new(service);
+                ::core::option::Option::Some(#krate::__private::DirectService::new(service))
             }
         }
     }

@@ -9,7 +9,7 @@ use syn::{Error, Item, ItemTrait, Result, TraitItem};
 use crate::method::Method;
 use crate::options::ServiceOptions;
 use crate::problems::Problems;
-use crate::{client, description, interface, server};
+use crate::{client, description, direct, interface, server};
 
 /// A service.
 pub(crate) struct Service {
@@ -26,7 +26,8 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     let client = client::expand(&service);
     let description = description::expand(&service);
     let server = server::expand(&service);
-    Ok(quote! { #interface #client #description #server })
+    let direct = direct::expand(&service);
+    Ok(quote! { #interface #client #description #server #direct })
 }
 
 impl Service {

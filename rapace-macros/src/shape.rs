@@ -3,7 +3,7 @@
 use syn::visit::{self, Visit};
 use syn::{
     AssocType, GenericArgument, Lifetime, PathArguments, PathSegment, Type, TypeImplTrait, TypeParamBound, TypePath,
-    TypeReference,
+    TypeReference, parse_quote,
 };
 
 use crate::problems::Problems;
@@ -57,6 +57,15 @@ pub(crate) fn is_byte_vec(ty: &Type) -> bool {
 /// Whether it is a `[u8]`.
 pub(crate) fn is_byte_slice(ty: &Type) -> bool {
     matches!(ty, Type::Slice(slice) if is_byte(&slice.elem))
+}
+
+/// The type that has what a borrowed argument borrows; any other type itself.
+pub(crate) fn owned(ty: &Type) -> Type {
+    match ty {
+        Type::Reference(reference) if is_byte_slice(&reference.elem) => parse_quote!(::std::vec::Vec<u8>),
+        Type::Reference(_) => parse_quote!(::std::string::String),
+        _ => ty.clone(),
+    }
 }
 
 fn is_byte(ty: &Type) -> bool {

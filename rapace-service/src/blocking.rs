@@ -4,6 +4,7 @@ use std::iter::FusedIterator;
 
 use rapace_session::CallError;
 
+use crate::direct::block_on;
 use crate::incoming::Incoming;
 
 /// A stream of values from the callee. Waiting for the next one blocks this thread, which serves the peer's calls meanwhile.
@@ -27,11 +28,11 @@ impl<T> Iterator for BlockingIncoming<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let incoming = self.incoming.as_mut()?;
-        // Its own session, whichever one others are called at by now.
-        let item = incoming.caller().and_then(|caller| match caller.block_on(incoming.next()) {
-            Ok(item) => item,
-            Err(error) => Some(Err(error)),
-        });
+        let item = match incoming.caller() {
+            // Its own session, whichever one others are called at by now.
+            Some(caller) => caller.block_on(incoming.next()).unwrap_or_else(|error| Some(Err(error))),
+            None => block_on(incoming.next()),
+        };
         if !matches!(item, Some(Ok(_))) {
             self.incoming = None;
         }

@@ -4,6 +4,7 @@ mod streams;
 mod unary;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Draft, Metadata, Reply, Status};
@@ -28,7 +29,35 @@ impl Client {
     /// Calls this peer.
     #[must_use]
     pub fn new(peer: &impl AsCaller) -> Self {
-        Self { caller: peer.as_caller(), options: CallOptions::new(), interceptors: Interceptors::none() }
+        Self::of_caller(peer.as_caller())
+    }
+
+    pub(crate) fn of_caller(caller: Caller) -> Self {
+        Self { caller, options: CallOptions::new(), interceptors: Interceptors::none() }
+    }
+
+    pub(crate) fn options(&self) -> &CallOptions {
+        &self.options
+    }
+
+    /// Whether anybody on this side wants to know of a call.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        Watch::is_wanted(&self.interceptors)
+    }
+
+    /// A direct call begins; the metadata are added to.
+    pub(crate) fn watch(
+        &self,
+        method: &'static MethodInfo,
+        peer: &Arc<str>,
+        metadata: &mut Metadata,
+    ) -> Result<Watch, CallError> {
+        if !self.is_watched() {
+            return Ok(Watch::none());
+        }
+        let deadline = self.options.get_deadline();
+        Watch::begin(&self.interceptors, method, peer, metadata, deadline, 0).map_err(CallError::Status)
     }
 
     /// The same client, which makes each call with these options.
@@ -111,7 +140,8 @@ impl Client {
         }
         let mut metadata = self.options.get_metadata().clone();
         let deadline = self.options.get_deadline();
-        let watch = Watch::begin(&self.interceptors, method, &self.caller, &mut metadata, deadline, request_bytes);
+        let peer: Arc<str> = self.caller.peer_name().unwrap_or_default().into();
+        let watch = Watch::begin(&self.interceptors, method, &peer, &mut metadata, deadline, request_bytes);
         Ok((watch.map_err(CallError::Status)?, Cow::Owned(self.options.clone().metadata(metadata))))
     }
 }

@@ -11,6 +11,7 @@ use rapace_session::{Body, CallError, Caller, Items, Status, StreamingCall};
 
 use crate::client::named;
 use crate::codec::{Decoder, unexpected, unreadable};
+use crate::direct::{Produced, QueueReader};
 use crate::items::ItemBytes;
 use crate::method_info::MethodInfo;
 use crate::pump::Pumped;
@@ -23,16 +24,19 @@ use crate::watch::Watch;
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Incoming<T> {
     method: &'static MethodInfo,
-    decode: Decoder<T>,
     /// None when it has ended.
-    source: Option<Source>,
+    source: Option<Source<T>>,
 }
 
-enum Source {
+enum Source<T> {
     /// Items of the caller, in a handler.
-    Caller { items: Items, counts: Option<Arc<ItemBytes>>, unreadable: Arc<OnceLock<Status>> },
+    Caller { items: Items, decode: Decoder<T>, counts: Option<Arc<ItemBytes>>, unreadable: Arc<OnceLock<Status>> },
     /// Items of the callee, at a client.
-    Callee(Box<Callee>),
+    Callee(Box<Callee>, Decoder<T>),
+    /// Items of a caller in this process.
+    Queue(QueueReader<T>),
+    /// Items of a callee in this process.
+    Produced(Box<Produced<T>>),
 }
 
 /// A call of this side whose results are a stream.
@@ -51,11 +55,24 @@ impl<T> Incoming<T> {
         counts: Option<Arc<ItemBytes>>,
         unreadable: Arc<OnceLock<Status>>,
     ) -> Self {
-        Self { method, decode, source: Some(Source::Caller { items, counts, unreadable }) }
+        Self { method, source: Some(Source::Caller { items, decode, counts, unreadable }) }
     }
 
     pub(crate) fn of_callee(callee: Callee, method: &'static MethodInfo, decode: Decoder<T>) -> Self {
-        Self { method, decode, source: Some(Source::Callee(Box::new(callee))) }
+        Self { method, source: Some(Source::Callee(Box::new(callee), decode)) }
+    }
+
+    /// Nothing comes.
+    pub(crate) fn none(method: &'static MethodInfo) -> Self {
+        Self { method, source: None }
+    }
+
+    pub(crate) fn of_queue(items: QueueReader<T>, method: &'static MethodInfo) -> Self {
+        Self { method, source: Some(Source::Queue(items)) }
+    }
+
+    pub(crate) fn of_direct(items: Produced<T>, method: &'static MethodInfo) -> Self {
+        Self { method, source: Some(Source::Produced(Box::new(items))) }
     }
 
     /// The next value; `None` at the end.
@@ -65,48 +82,54 @@ impl<T> Incoming<T> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, CallError>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        let next = match source {
-            Source::Caller { items, counts, .. } => {
-                let next = ready!(items.poll_next(cx));
-                if let (Some(counts), Some(Ok(body))) = (counts, &next) {
-                    counts.add_request(body.len());
-                }
-                next
+        let item = match source {
+            Source::Caller { items, decode, counts, unreadable } => {
+                ready!(items.poll_next(cx)).map(|next| read_of_caller(next?, self.method, *decode, counts, unreadable))
             }
-            Source::Callee(callee) => {
-                ready!(callee.poll(cx)).map(|next| next.map_err(|error| named(self.method, error)))
-            }
+            Source::Callee(callee, decode) => ready!(callee.poll(cx)).map(|next| {
+                let body = next.map_err(|error| named(self.method, error))?;
+                decode(&body).map_err(|error| unexpected::<T>(self.method, "an item", &body, &error))
+            }),
+            Source::Queue(items) => ready!(items.poll_next(cx)),
+            Source::Produced(items) => ready!(items.poll(cx)),
         };
-        let item = next.map(|next| next.and_then(|body| self.read(&body)));
         if !matches!(item, Some(Ok(_))) {
             self.end(item.as_ref().and_then(|item| item.as_ref().err()));
         }
         Poll::Ready(item)
     }
 
-    /// The way to call the callee whose items these are, until their end.
+    /// The way to call the callee whose items these are, until their end; none if it is in this process.
     pub(crate) fn caller(&self) -> Option<Caller> {
         match &self.source {
-            Some(Source::Callee(callee)) => Some(callee.call.caller()),
-            Some(Source::Caller { .. }) | None => None,
+            Some(Source::Callee(callee, _)) => Some(callee.call.caller()),
+            Some(Source::Caller { .. } | Source::Queue(_) | Source::Produced(_)) | None => None,
         }
-    }
-
-    fn read(&self, body: &Body) -> Result<T, CallError> {
-        (self.decode)(body).map_err(|error| match &self.source {
-            Some(Source::Caller { unreadable: noted, .. }) => {
-                let status = unreadable::<T>(self.method, "an item", body, &error);
-                CallError::Status(noted.get_or_init(|| status).clone())
-            }
-            _ => unexpected::<T>(self.method, "an item", body, &error),
-        })
     }
 
     fn end(&mut self, error: Option<&CallError>) {
-        if let Some(Source::Callee(callee)) = self.source.take() {
-            callee.watch.end(error);
+        match self.source.take() {
+            Some(Source::Callee(callee, _)) => callee.watch.end(error),
+            Some(Source::Produced(items)) => items.end(error),
+            Some(Source::Caller { .. } | Source::Queue(_)) | None => {}
         }
     }
+}
+
+fn read_of_caller<T>(
+    body: Body,
+    method: &MethodInfo,
+    decode: Decoder<T>,
+    counts: &Option<Arc<ItemBytes>>,
+    noted: &OnceLock<Status>,
+) -> Result<T, CallError> {
+    if let Some(counts) = counts {
+        counts.add_request(body.len());
+    }
+    decode(&body).map_err(|error| {
+        let status = unreadable::<T>(method, "an item", &body, &error);
+        CallError::Status(noted.get_or_init(|| status).clone())
+    })
 }
 
 impl Callee {

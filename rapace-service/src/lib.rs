@@ -13,11 +13,15 @@
 //!         v                                  |
 //!   rapace_session::Caller   ------->   rapace_session::Handler
 //! ```
+//!
+//! Where the plugin is a [`BuiltIn`], the client calls the server's implementation itself: `direct.rs`.
 
 #![forbid(unsafe_code)]
 
 mod blocking;
+mod built_in;
 mod client;
+mod direct;
 mod error;
 mod incoming;
 
@@ -40,6 +44,7 @@ mod pump;
 mod watch;
 
 pub use blocking::BlockingIncoming;
+pub use built_in::BuiltIn;
 pub use client::{Client, Unary};
 pub use codec::{DecodeError, EncodeError};
 pub use context::Context;
@@ -66,6 +71,8 @@ pub mod __private {
     pub use crate::call::Call;
     pub use crate::client::Client;
     pub use crate::codec::{Decoder, Encoder, decode_owned, encode};
+    pub use crate::context::Context;
+    pub use crate::direct::{Answer, Direct, DirectCall, DirectItems, DirectService};
     pub use crate::error::{Error, flatten};
     pub use crate::incoming::Incoming;
     pub use crate::intercept::Interceptor;

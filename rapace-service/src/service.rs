@@ -3,6 +3,7 @@
 use rapace_registry::ServiceBuilder;
 
 use crate::call::Call;
+use crate::direct::DirectService;
 use crate::method_info::MethodInfo;
 
 /// A service that is known when the program is compiled: its clients and its servers.
@@ -18,4 +19,10 @@ pub trait Described {
 pub trait Service: Described + Send + Sync + 'static {
     /// Takes a call of one of its methods.
     fn serve(&self, call: Call);
+
+    /// What clients in the same process call instead.
+    #[doc(hidden)]
+    fn direct(&self) -> Option<DirectService> {
+        None
+    }
 }

@@ -1,11 +1,13 @@
 //! Several services on one session.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rapace_registry::{BuildError, Registry, ServiceBuilder};
 use rapace_session::{Code, Handler, IncomingCall, Status};
 
 use crate::call::Call;
+use crate::direct::DirectService;
 use crate::intercept::{Interceptor, Interceptors};
 use crate::later::Later;
 use crate::method_info::MethodInfo;
@@ -28,6 +30,7 @@ struct Served {
     methods: &'static [MethodInfo],
     description: ServiceBuilder,
     serve: Box<dyn Fn(Call) + Send + Sync>,
+    direct: Option<DirectService>,
 }
 
 impl Services {
@@ -41,7 +44,8 @@ impl Services {
     #[must_use]
     #[expect(clippy::should_implement_trait, reason = "a list of services is no number")]
     pub fn add<S: Service>(self, service: S) -> Self {
-        self.add_serving::<S>(move |call| service.serve(call))
+        let direct = service.direct();
+        self.add_serving::<S>(direct, move |call| service.serve(call))
     }
 
     /// Serves this service, too, as soon as it is there. Until then its calls are answered with `FailedPrecondition`; the
@@ -49,18 +53,22 @@ impl Services {
     #[must_use]
     pub fn add_later<S: Service>(self, later: &Later<S>) -> Self {
         let later = later.clone();
-        self.add_serving::<S>(move |call| match later.get() {
+        self.add_serving::<S>(None, move |call| match later.get() {
             Some(service) => service.serve(call),
             None => call.fail(Status::new(Code::FailedPrecondition, "the service is not ready yet")),
         })
     }
 
-    fn add_serving<S: Service>(mut self, serve: impl Fn(Call) + Send + Sync + 'static) -> Self {
+    fn add_serving<S: Service>(
+        mut self,
+        direct: Option<DirectService>,
+        serve: impl Fn(Call) + Send + Sync + 'static,
+    ) -> Self {
         let index = self.served.len();
         self.by_id.extend(S::METHODS.iter().map(|method| (method.id, index)));
         // Stable, so that of two methods with one id the first is found. The registry refuses them.
         self.by_id.sort_by_key(|(id, _)| *id);
-        self.served.push(Served { methods: S::METHODS, description: S::describe(), serve: Box::new(serve) });
+        self.served.push(Served { methods: S::METHODS, description: S::describe(), serve: Box::new(serve), direct });
         self
     }
 
@@ -104,6 +112,15 @@ impl Services {
     /// The methods that are served.
     pub fn methods(&self) -> impl Iterator<Item = &'static MethodInfo> {
         self.served.iter().flat_map(|served| served.methods)
+    }
+
+    pub(crate) fn interceptors(&self) -> &Interceptors {
+        &self.interceptors
+    }
+
+    /// The implementation of a service as an object of this type, to be called without a session.
+    pub(crate) fn direct<L: ?Sized + Send + Sync + 'static>(&self) -> Option<Arc<L>> {
+        self.served.iter().find_map(|served| served.direct.as_ref()?.get())
     }
 
     fn find(&self, method: u32) -> Option<&Served> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rapace_session::{CallError, Caller, Metadata, Status};
+use rapace_session::{CallError, Metadata, Status};
 use tracing::level_filters::LevelFilter;
 
 use crate::intercept::{CallGuard, CallStart, Interceptors};
@@ -38,15 +38,14 @@ impl Watch {
     pub(crate) fn begin(
         interceptors: &Interceptors,
         method: &'static MethodInfo,
-        caller: &Caller,
+        peer: &Arc<str>,
         metadata: &mut Metadata,
         time_left: Option<Duration>,
         request_bytes: usize,
     ) -> Result<Self, Status> {
-        let peer: Arc<str> = caller.peer_name().unwrap_or_default().into();
-        let span = trace::client_span(method, &peer, metadata);
+        let span = trace::client_span(method, peer, metadata);
         let guard =
-            span.run(|| interceptors.begin(|| CallStart::caller(method, &peer, metadata, time_left, request_bytes)))?;
+            span.run(|| interceptors.begin(|| CallStart::caller(method, peer, metadata, time_left, request_bytes)))?;
         Ok(Self(Some(Box::new(Watching { guard, span }))))
     }
 

@@ -1,5 +1,6 @@
 //! The way to call a peer that is handed around: to typed clients, to tasks, to handlers that call back.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
@@ -48,6 +49,12 @@ pub(crate) enum Target {
 pub trait AsCaller {
     /// The way to call the peer.
     fn as_caller(&self) -> Caller;
+
+    /// What a plugin that is built into this process gives to typed clients, which call it without a session then. It means
+    /// something to them alone: a handle of such a plugin passes on what the plugin gives.
+    fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 impl AsCaller for Caller {

@@ -94,7 +94,7 @@ impl Shared {
 }
 
 /// Runs code of a user's; a panic in it ends here, and is `None`.
-pub(crate) fn panic_guard<T>(code: impl FnOnce() -> T) -> Option<T> {
+pub fn panic_guard<T>(code: impl FnOnce() -> T) -> Option<T> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(code)) {
         Ok(value) => Some(value),
         Err(payload) => {

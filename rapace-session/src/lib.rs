@@ -84,6 +84,8 @@ pub use config::{Config, FaultInjection, Prefault, ReadInPlace, SegmentBacking, 
 #[doc(hidden)]
 pub use draft::{Draft, DraftWriter};
 pub use error::{CallError, SessionEnd};
+#[doc(hidden)]
+pub use executor::panic_guard;
 pub use fault::{Fault, FaultPolicy};
 pub use flow::Streams;
 pub use handler::{Handler, IncomingCall, NoService, Router};
@@ -92,6 +94,8 @@ pub use hello::{Features, HELLO_BYTES_MAX, Hello, PeerInfo, RefusalReason};
 pub use limits::{LimitError, Limits, Timeouts};
 pub use liveness::PeerState;
 pub use metadata::{Metadata, MetadataError};
+#[doc(hidden)]
+pub use nesting::{Nesting, depth};
 pub use pending::PendingCall;
 pub use process::{Process, describe_exit};
 pub use role::{PeerA, PeerB, Role};

@@ -5,17 +5,20 @@ use std::cell::Cell;
 crate::sync::thread_local!(static DEPTH: Cell<u8> = const { Cell::new(0) });
 
 /// The depth of the handler that this thread runs, or 0.
-pub(crate) fn depth() -> u8 {
+#[must_use]
+pub fn depth() -> u8 {
     DEPTH.with(Cell::get)
 }
 
 /// While this lives, the thread runs a handler of some depth.
-pub(crate) struct Nesting {
+#[must_use]
+pub struct Nesting {
     outer: u8,
 }
 
 impl Nesting {
-    pub(crate) fn enter(depth: u8) -> Self {
+    /// From now on.
+    pub fn enter(depth: u8) -> Self {
         Self { outer: DEPTH.with(|outer| outer.replace(depth)) }
     }
 }

@@ -92,7 +92,7 @@ pub use rapace_service::__private;
 pub use rapace_service::dynamic;
 #[doc(inline)]
 pub use rapace_service::{
-    BlockingIncoming, Client, Context, DecodeError, Described, EncodeError, Error, FullName, Incoming, Later,
+    BlockingIncoming, BuiltIn, Client, Context, DecodeError, Described, EncodeError, Error, FullName, Incoming, Later,
     MethodInfo, Services, Stream, intercept, schema, trace,
 };
 #[doc(inline)]
@@ -116,7 +116,7 @@ pub mod prelude {
     pub use crate::registry::{Provider, Registry, Service, Version};
     #[doc(no_inline)]
     pub use crate::{
-        AsCaller, BlockingIncoming, CallError, CallOptions, Code, Config, Context, Described, Error, Handler,
+        AsCaller, BlockingIncoming, BuiltIn, CallError, CallOptions, Code, Config, Context, Described, Error, Handler,
         Handshake, Incoming, IncomingCall, NoService, PeerA, PeerB, PeerState, Reply, Router, Services, Session,
         SessionEnd, Status, Stream,
     };

@@ -32,21 +32,22 @@ pub trait Calculator: ::core::marker::Send + ::core::marker::Sync + 'static {
 #[allow(dead_code)]
 pub struct CalculatorClient {
     client: ::rapace::__private::Client,
+    direct: ::rapace::__private::Direct<dyn CalculatorDirect>,
 }
 #[allow(dead_code)]
 impl CalculatorClient {
     /// Calls this peer.
     #[must_use]
     pub fn new(peer: &impl ::rapace::__private::AsCaller) -> Self {
-        Self {
-            client: ::rapace::__private::Client::new(peer),
-        }
+        let (client, direct) = ::rapace::__private::Direct::client(peer);
+        Self { client, direct }
     }
     /// The same client, which makes each call with these options.
     #[must_use]
     pub fn with_options(&self, options: ::rapace::__private::CallOptions) -> Self {
         Self {
             client: self.client.with_options(options),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, whose calls may be run twice: one whose session ends is made again if the peer has come back.
@@ -54,6 +55,7 @@ impl CalculatorClient {
     pub fn idempotent(&self) -> Self {
         Self {
             client: self.client.idempotent(),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, which waits so long for each call.
@@ -61,6 +63,7 @@ impl CalculatorClient {
     pub fn with_deadline(&self, deadline: ::core::time::Duration) -> Self {
         Self {
             client: self.client.with_deadline(deadline),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, which sends these pairs beside each request.
@@ -68,6 +71,7 @@ impl CalculatorClient {
     pub fn with_metadata(&self, metadata: ::rapace::__private::Metadata) -> Self {
         Self {
             client: self.client.with_metadata(metadata),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, with one more interceptor around each call.
@@ -78,6 +82,7 @@ impl CalculatorClient {
     ) -> Self {
         Self {
             client: self.client.intercepted_by(interceptor),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client for threads that block.
@@ -85,6 +90,7 @@ impl CalculatorClient {
     pub fn blocking(&self) -> CalculatorBlockingClient {
         CalculatorBlockingClient {
             client: ::core::clone::Clone::clone(&self.client),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// What a registry holds of the service.
@@ -101,6 +107,21 @@ impl CalculatorClient {
         a: i64,
         b: i64,
     ) -> ::core::result::Result<i64, ::rapace::__private::CallError> {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[0],
+                )?;
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::add(
+                direct.service(),
+                &call,
+                a,
+                b,
+            );
+            let result = call.wait(answer).await;
+            return call.end(result);
+        }
         self.client
             .unary(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[0],
@@ -119,6 +140,23 @@ impl CalculatorClient {
         key: &str,
         hint: &[u8],
     ) -> ::core::result::Result<Option<Vec<u8>>, ::rapace::__private::Error<KeyError>> {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[1],
+                )?;
+            let context = direct.context(&self.client, &call);
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::get(
+                direct.service(),
+                &call,
+                &context,
+                key,
+                hint,
+            );
+            let result = call.wait(answer).await;
+            return ::rapace::__private::flatten(call.end(result));
+        }
         ::rapace::__private::flatten(
             self
                 .client
@@ -150,6 +188,22 @@ impl CalculatorClient {
         scale: f64,
         numbers: impl ::rapace::__private::Stream<Item = f64> + ::core::marker::Send,
     ) -> ::core::result::Result<f64, ::rapace::__private::CallError> {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[2],
+                )?;
+            let (items, sending) = call.items(numbers);
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::sum(
+                direct.service(),
+                &call,
+                scale,
+                items,
+            );
+            let result = call.wait_sending(answer, sending).await;
+            return call.end(result);
+        }
         self.client
             .send(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[2],
@@ -172,6 +226,18 @@ impl CalculatorClient {
         ::rapace::__private::Incoming<u64>,
         ::rapace::__private::CallError,
     > {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[3],
+                )?;
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::count(
+                direct.shared(),
+                to,
+            );
+            return ::core::result::Result::Ok(call.receive(answer));
+        }
         self.client
             .receive(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[3],
@@ -196,6 +262,19 @@ impl CalculatorClient {
         ::rapace::__private::Incoming<Vec<u8>>,
         ::rapace::__private::CallError,
     > {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[4],
+                )?;
+            let (items, sending) = call.items(words);
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::echo(
+                direct.shared(),
+                items,
+            );
+            return ::core::result::Result::Ok(call.exchange(answer, sending));
+        }
         self.client
             .exchange(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[4],
@@ -217,21 +296,22 @@ impl CalculatorClient {
 #[allow(dead_code)]
 pub struct CalculatorBlockingClient {
     client: ::rapace::__private::Client,
+    direct: ::rapace::__private::Direct<dyn CalculatorDirect>,
 }
 #[allow(dead_code)]
 impl CalculatorBlockingClient {
     /// Calls this peer.
     #[must_use]
     pub fn new(peer: &impl ::rapace::__private::AsCaller) -> Self {
-        Self {
-            client: ::rapace::__private::Client::new(peer),
-        }
+        let (client, direct) = ::rapace::__private::Direct::client(peer);
+        Self { client, direct }
     }
     /// The same client, which makes each call with these options.
     #[must_use]
     pub fn with_options(&self, options: ::rapace::__private::CallOptions) -> Self {
         Self {
             client: self.client.with_options(options),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, whose calls may be run twice: one whose session ends is made again if the peer has come back.
@@ -239,6 +319,7 @@ impl CalculatorBlockingClient {
     pub fn idempotent(&self) -> Self {
         Self {
             client: self.client.idempotent(),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, which waits so long for each call.
@@ -246,6 +327,7 @@ impl CalculatorBlockingClient {
     pub fn with_deadline(&self, deadline: ::core::time::Duration) -> Self {
         Self {
             client: self.client.with_deadline(deadline),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, which sends these pairs beside each request.
@@ -253,6 +335,7 @@ impl CalculatorBlockingClient {
     pub fn with_metadata(&self, metadata: ::rapace::__private::Metadata) -> Self {
         Self {
             client: self.client.with_metadata(metadata),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// The same client, with one more interceptor around each call.
@@ -263,6 +346,7 @@ impl CalculatorBlockingClient {
     ) -> Self {
         Self {
             client: self.client.intercepted_by(interceptor),
+            direct: ::core::clone::Clone::clone(&self.direct),
         }
     }
     /// Adds two numbers.
@@ -275,6 +359,21 @@ impl CalculatorBlockingClient {
         a: i64,
         b: i64,
     ) -> ::core::result::Result<i64, ::rapace::__private::CallError> {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin_blocking(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[0],
+                )?;
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::add(
+                direct.service(),
+                &call,
+                a,
+                b,
+            );
+            let result = call.done(answer);
+            return call.end(result);
+        }
         self.client
             .unary_blocking(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[0],
@@ -292,6 +391,23 @@ impl CalculatorBlockingClient {
         key: &str,
         hint: &[u8],
     ) -> ::core::result::Result<Option<Vec<u8>>, ::rapace::__private::Error<KeyError>> {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin_blocking(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[1],
+                )?;
+            let context = direct.context(&self.client, &call);
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::get(
+                direct.service(),
+                &call,
+                &context,
+                key,
+                hint,
+            );
+            let result = call.done(answer);
+            return ::rapace::__private::flatten(call.end(result));
+        }
         ::rapace::__private::flatten(
             self
                 .client
@@ -322,6 +438,23 @@ impl CalculatorBlockingClient {
         scale: f64,
         numbers: impl ::core::iter::IntoIterator<Item = f64>,
     ) -> ::core::result::Result<f64, ::rapace::__private::CallError> {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[2],
+                )?;
+            let (items, sending) = call
+                .items_of(::core::iter::IntoIterator::into_iter(numbers));
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::sum(
+                direct.service(),
+                &call,
+                scale,
+                items,
+            );
+            let result = call.done_sending(answer, sending);
+            return call.end(result);
+        }
         self.client
             .send_blocking(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[2],
@@ -343,6 +476,20 @@ impl CalculatorBlockingClient {
         ::rapace::__private::BlockingIncoming<u64>,
         ::rapace::__private::CallError,
     > {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[3],
+                )?;
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::count(
+                direct.shared(),
+                to,
+            );
+            return ::core::result::Result::Ok(
+                ::rapace::__private::DirectCall::blocking(call.receive(answer)),
+            );
+        }
         self.client
             .receive_blocking(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[3],
@@ -367,6 +514,22 @@ impl CalculatorBlockingClient {
         ::rapace::__private::BlockingIncoming<Vec<u8>>,
         ::rapace::__private::CallError,
     > {
+        if let ::core::option::Option::Some(direct) = self.direct.get() {
+            let call = direct
+                .begin(
+                    &self.client,
+                    &<CalculatorClient as ::rapace::__private::Described>::METHODS[4],
+                )?;
+            let (items, sending) = call
+                .items_of(::core::iter::IntoIterator::into_iter(words));
+            let answer = <dyn CalculatorDirect as CalculatorDirect>::echo(
+                direct.shared(),
+                items,
+            );
+            return ::core::result::Result::Ok(
+                ::rapace::__private::DirectCall::blocking(call.exchange(answer, sending)),
+            );
+        }
         self.client
             .exchange_blocking(
                 &<CalculatorClient as ::rapace::__private::Described>::METHODS[4],
@@ -697,5 +860,107 @@ for CalculatorServer<Implementation> {
             }
             _ => call.unimplemented(),
         }
+    }
+    fn direct(&self) -> ::core::option::Option<::rapace::__private::DirectService> {
+        let service = Self {
+            implementation: ::core::clone::Clone::clone(&self.implementation),
+        };
+        let service: ::std::sync::Arc<dyn CalculatorDirect> = ::std::sync::Arc::new(
+            service,
+        );
+        ::core::option::Option::Some(::rapace::__private::DirectService::new(service))
+    }
+}
+#[doc(hidden)]
+#[allow(dead_code, clippy::too_many_arguments)]
+pub trait CalculatorDirect: ::core::marker::Send + ::core::marker::Sync + 'static {
+    fn add<'call>(
+        &'call self,
+        call: &'call ::rapace::__private::DirectCall,
+        a: i64,
+        b: i64,
+    ) -> ::rapace::__private::Answer<'call, i64>;
+    fn get<'call>(
+        &'call self,
+        call: &'call ::rapace::__private::DirectCall,
+        context: &'call ::rapace::__private::Context,
+        key: &'call str,
+        hint: &'call [u8],
+    ) -> ::rapace::__private::Answer<'call, Result<Option<Vec<u8>>, KeyError>>;
+    fn sum<'call>(
+        &'call self,
+        call: &'call ::rapace::__private::DirectCall,
+        scale: f64,
+        numbers: ::rapace::__private::Incoming<f64>,
+    ) -> ::rapace::__private::Answer<'call, f64>;
+    fn count(
+        self: ::std::sync::Arc<Self>,
+        to: u64,
+    ) -> ::rapace::__private::DirectItems<u64>;
+    fn echo(
+        self: ::std::sync::Arc<Self>,
+        words: ::rapace::__private::Incoming<String>,
+    ) -> ::rapace::__private::DirectItems<Vec<u8>>;
+}
+impl<Implementation: Calculator> CalculatorDirect for CalculatorServer<Implementation> {
+    #[allow(deprecated)]
+    fn add<'call>(
+        &'call self,
+        call: &'call ::rapace::__private::DirectCall,
+        a: i64,
+        b: i64,
+    ) -> ::rapace::__private::Answer<'call, i64> {
+        call.run(move || <Implementation as Calculator>::add(&self.implementation, a, b))
+    }
+    #[allow(deprecated)]
+    fn get<'call>(
+        &'call self,
+        call: &'call ::rapace::__private::DirectCall,
+        context: &'call ::rapace::__private::Context,
+        key: &'call str,
+        hint: &'call [u8],
+    ) -> ::rapace::__private::Answer<'call, Result<Option<Vec<u8>>, KeyError>> {
+        call.run(move || <Implementation as Calculator>::get(
+            &self.implementation,
+            context,
+            key,
+            hint,
+        ))
+    }
+    #[allow(deprecated)]
+    fn sum<'call>(
+        &'call self,
+        call: &'call ::rapace::__private::DirectCall,
+        scale: f64,
+        numbers: ::rapace::__private::Incoming<f64>,
+    ) -> ::rapace::__private::Answer<'call, f64> {
+        call.run(move || <Implementation as Calculator>::sum(
+            &self.implementation,
+            scale,
+            numbers,
+        ))
+    }
+    #[allow(deprecated)]
+    fn count(
+        self: ::std::sync::Arc<Self>,
+        to: u64,
+    ) -> ::rapace::__private::DirectItems<u64> {
+        ::rapace::__private::DirectItems::new(move |sink| async move {
+            sink.send(<Implementation as Calculator>::count(&self.implementation, to))
+                .await;
+        })
+    }
+    #[allow(deprecated)]
+    fn echo(
+        self: ::std::sync::Arc<Self>,
+        words: ::rapace::__private::Incoming<String>,
+    ) -> ::rapace::__private::DirectItems<Vec<u8>> {
+        ::rapace::__private::DirectItems::new(move |sink| async move {
+            sink.send(
+                    <Implementation as Calculator>::echo(&self.implementation, words)
+                        .await,
+                )
+                .await;
+        })
     }
 }

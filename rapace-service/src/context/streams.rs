@@ -1,6 +1,6 @@
 //! Streams of a call that is served, and its cancellation.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -8,7 +8,7 @@ use std::task::Poll;
 use futures_core::Stream;
 use rapace_session::{CallError, Code, Draft, IncomingCall, Scratch, Status, Streams};
 
-use super::Context;
+use super::{Context, Origin, Received};
 use crate::codec::{Decoder, Encoder, unsendable};
 use crate::incoming::Incoming;
 use crate::method_info::MethodInfo;
@@ -38,14 +38,23 @@ pub(crate) fn check_streams(call: &IncomingCall, method: &MethodInfo) -> Result<
 impl Context {
     /// Waits until nobody waits for the answer any more: the caller has cancelled, its time is over, or the session has ended.
     pub async fn cancelled(&self) {
-        self.call.cancelled().await;
+        match &self.origin {
+            Origin::Session(received) => received.call.cancelled().await,
+            // With the call, this is dropped.
+            Origin::ThisProcess(_) => pending().await,
+        }
     }
 
     /// The caller's stream.
     #[doc(hidden)]
     pub fn incoming<T>(&self, decode: Decoder<T>) -> Incoming<T> {
-        let unreadable = Arc::clone(self.unreadable_item.get_or_init(Arc::default));
-        Incoming::of_caller(self.call.items(), self.method, decode, self.items.as_ref().map(Arc::clone), unreadable)
+        match &self.origin {
+            Origin::Session(Received { call, items, unreadable_item, .. }) => {
+                let unreadable = Arc::clone(unreadable_item.get_or_init(Arc::default));
+                Incoming::of_caller(call.items(), self.method, decode, items.as_ref().map(Arc::clone), unreadable)
+            }
+            Origin::ThisProcess(_) => Incoming::none(self.method),
+        }
     }
 
     /// Sends a stream to the caller.
@@ -55,12 +64,13 @@ impl Context {
     /// What is answered when the stream does not come to its end.
     #[doc(hidden)]
     pub async fn send<S: Stream>(&self, stream: S, encode: Encoder<S::Item>) -> Result<Draft, Status> {
+        let received = self.received()?;
         let mut stream = pin!(stream);
         let mut item: Option<Scratch> = None;
         poll_fn(|cx| {
             for _ in 0..ITEMS_PER_POLL {
                 if let Some(bytes) = &item {
-                    match self.call.poll_send(cx, bytes) {
+                    match received.call.poll_send(cx, bytes) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(unsent(error))),
                         Poll::Ready(Ok(())) => item = None,
@@ -69,7 +79,7 @@ impl Context {
                 match stream.as_mut().poll_next(cx) {
                     Poll::Ready(Some(value)) => match encode(&value) {
                         Ok(bytes) => {
-                            self.count(bytes.len());
+                            received.count(bytes.len());
                             item = Some(bytes);
                         }
                         Err(error) => return Poll::Ready(Err(unsendable(self.method, "an item", &error))),
@@ -84,7 +94,9 @@ impl Context {
         })
         .await
     }
+}
 
+impl Received {
     fn count(&self, bytes: usize) {
         if let Some(items) = &self.items {
             items.add_response(bytes);
