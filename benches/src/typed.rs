@@ -3,7 +3,7 @@
 use futures_util::stream;
 use rapace_core::socket::Socket;
 use rapace_macros::service;
-use rapace_service::{Incoming, Services, Stream};
+use rapace_service::{BuiltIn, Context, Incoming, Services, Stream};
 use rapace_session::{Config, Handshake, PeerB};
 
 use crate::Error;
@@ -19,9 +19,13 @@ pub trait Typed {
     fn count(&self, items: u64, bytes: u32) -> impl Stream<Item = Vec<u8>>;
     /// The sum of the items.
     async fn sum(&self, items: Incoming<u64>) -> u64;
+    /// How deep the call is.
+    async fn depth(&self, ctx: &Context) -> u8;
 }
 
-struct Plugin;
+/// The implementation.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugin;
 
 impl Typed for Plugin {
     async fn next(&self, number: u64) -> u64 {
@@ -43,6 +47,19 @@ impl Typed for Plugin {
         }
         sum
     }
+
+    async fn depth(&self, ctx: &Context) -> u8 {
+        ctx.depth()
+    }
+}
+
+/// The same, built in.
+///
+/// # Errors
+///
+/// None: its services do not contradict each other.
+pub fn built_in() -> Result<BuiltIn, Error> {
+    Ok(BuiltIn::new("plugin", "1", Services::new().add(TypedServer::new(Plugin)))?)
 }
 
 /// Serves it until the session ends.

@@ -2,8 +2,12 @@
 //! be lowered: the aim is none.
 #![allow(clippy::unwrap_used)]
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use rapace_benches::ends::{Ends, Meter, NumbersClient};
 use rapace_benches::kind::Kind;
+use rapace_benches::typed::{TypedClient, built_in};
 use rapace_session::{CallOptions, PeerA, Session};
 
 /// Calls, or items: a multiple of those that are in flight at once.
@@ -112,6 +116,28 @@ fn a_typed_call_that_blocks_allocates_nothing() {
 fn a_typed_call_of_a_task_allocates_nothing() {
     check(Kind::Typed8, 0, 0);
     check(Kind::TypedFlight, SLACK, SLACK);
+}
+
+#[test]
+fn a_direct_call_allocates_nothing_but_the_future_of_one_that_is_awaited() {
+    let plugin = built_in().unwrap();
+    let client = TypedClient::new(&plugin);
+    let blocking = client.blocking();
+    let calls = || {
+        for number in 0..CALLS {
+            assert_eq!(blocking.next(number).unwrap(), number + 1);
+            assert_eq!(blocking.depth().unwrap(), 1);
+        }
+    };
+    assert_eq!(counted(calls).1, 0);
+    let awaited = || {
+        for number in 0..CALLS {
+            let mut next = pin!(client.next(number));
+            let next = next.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(next == Poll::Ready(Ok(number + 1)));
+        }
+    };
+    assert_eq!(counted(awaited).1, CALLS);
 }
 
 #[test]
