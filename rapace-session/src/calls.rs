@@ -560,14 +560,18 @@ fn outcome(message: Inbound, link: &mut Link, room: Room, refusing: Option<&Stat
 #[inline]
 fn ended(kind: Kind, body: Body, metadata: Metadata, refusing: Option<&Status>) -> Outcome {
     if kind == Kind::Error {
-        let status = Status::decode(&body);
-        // A call that has crossed `GO_AWAY` is answered with its reason, and not run (SPEC X3).
-        return Err(
-            match refusing.filter(|reason| status == Status { code: Code::Unavailable, ..(*reason).clone() }) {
-                Some(reason) => CallError::Refused { reason: reason.clone() },
-                None => CallError::Status(status),
-            },
-        );
+        return Err(failed(&body, refusing));
     }
     Ok(Reply { body, metadata })
+}
+
+/// What an error of the peer says.
+#[cold]
+fn failed(body: &Body, refusing: Option<&Status>) -> CallError {
+    let status = Status::decode(body);
+    // A call that has crossed `GO_AWAY` is answered with its reason, and not run (SPEC X3).
+    match refusing.filter(|reason| status == Status { code: Code::Unavailable, ..(*reason).clone() }) {
+        Some(reason) => CallError::Refused { reason: reason.clone() },
+        None => CallError::Status(status),
+    }
 }

@@ -59,17 +59,30 @@ impl Drop for Admitted {
     }
 }
 
-/// What a call by way of a slot keeps until it has ended: word for the gate, and its place in the count of its session.
+/// What a call by way of a slot keeps until it has ended, if anything.
 #[derive(Default)]
-pub(crate) struct Passage {
-    pub(super) admitted: Admitted,
-    pub(super) _counted: Counted,
+pub(crate) struct Passage(Option<Box<Kept>>);
+
+/// Word for the gate, and the call's place in the count of its session.
+struct Kept {
+    admitted: Admitted,
+    _counted: Counted,
 }
 
 impl Passage {
+    #[inline]
+    pub(super) fn new(admitted: Admitted, counted: Counted) -> Self {
+        if admitted.0.is_none() && counted.0.is_none() {
+            return Self(None);
+        }
+        Self(Some(Box::new(Kept { admitted, _counted: counted })))
+    }
+
     /// The call has ended.
     #[inline]
     pub(crate) fn ended<T>(&mut self, outcome: &Result<T, CallError>) {
-        self.admitted.ended(outcome.as_ref().map(|_| ()));
+        if let Some(mut kept) = self.0.take() {
+            kept.admitted.ended(outcome.as_ref().map(|_| ()));
+        }
     }
 }

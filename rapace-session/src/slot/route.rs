@@ -101,7 +101,7 @@ impl Route {
 
     /// The call has been sent, and ends elsewhere.
     pub(crate) fn leave(&mut self, found: Found) -> (Arc<Shared>, Passage) {
-        (found.shared, Passage { admitted: std::mem::take(&mut self.admitted), _counted: found.counted })
+        (found.shared, Passage::new(std::mem::take(&mut self.admitted), found.counted))
     }
 
     /// The call has ended.

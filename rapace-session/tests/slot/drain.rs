@@ -1,7 +1,7 @@
 //! Waiting until a session has nothing in flight.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -59,15 +59,16 @@ fn calls_of_the_peer_count_until_they_are_answered() {
 
 #[test]
 fn a_task_is_woken_when_a_session_is_drained() {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
+    struct Tell(mpsc::Sender<()>);
+    impl Wake for Tell {
         fn wake(self: Arc<Self>) {
-            self.0.unpark();
+            self.0.send(()).unwrap();
         }
     }
     let desk = Desk::default();
     let session = served(desk.handler());
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let (tell, told) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Tell(tell)));
     let mut drained = pin!(session.until_drained());
     thread::scope(|scope| {
         let call = session.start(1, b"", &CallOptions::new()).unwrap();
@@ -75,8 +76,9 @@ fn a_task_is_woken_when_a_session_is_drained() {
         desk.wait_for(1);
         scope.spawn(|| call.wait().unwrap());
         desk.answer_all();
+        told.recv_timeout(PATIENCE).expect("the task is woken");
         while drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            thread::park();
+            told.recv_timeout(PATIENCE).expect("the task is woken again");
         }
     });
 }
