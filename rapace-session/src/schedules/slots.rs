@@ -8,7 +8,7 @@ use shuttle::thread;
 
 use super::{explore, pair};
 use crate::config::WaitStrategy;
-use crate::drain::drained;
+use crate::drain::{Which, drained};
 use crate::error::CallError;
 use crate::handler::{IncomingCall, NoService};
 use crate::patience::Patience;
@@ -96,7 +96,7 @@ fn a_call_is_run_once_whichever_session_takes_it() {
             .collect();
         slot.put(&[&new]);
         old.retire(&reason());
-        assert!(old.block_on(drained(Arc::clone(&old), None)));
+        assert!(old.block_on(drained(Arc::clone(&old), Which::All, None)));
         old.close(&reason());
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         assert_eq!(ran.load(Ordering::SeqCst), 4);
