@@ -1,12 +1,15 @@
 //! Kinds of plugins: what is at the other end of a session, and how it comes there.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::{ChildStderr, ChildStdout, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rapace_core::socket::Socket;
 use rapace_session::Process;
 
+use crate::program::{OpenProgram, Program};
 use crate::spec::command;
 use crate::start::StartCause;
 
@@ -60,17 +63,59 @@ impl PluginKind for ProgramKind {
         self.0.display().to_string()
     }
 
-    /// Starts the process, with its end of the socket as standard input (SPEC E1).
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
-        let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
-        let mut command = command(&self.0, life);
-        command.stdin(theirs.into_fd()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let spawned = command.spawn();
-        // It holds a copy of their end, which would hide the end of theirs.
-        drop(command);
-        let mut child = spawned.map_err(|error| StartCause::of_spawn(error, &self.0))?;
-        let output = child.stdout.take().zip(child.stderr.take());
-        let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
-        Ok(Connection { socket, process: Some(process), output })
+        start(command(Command::new(&self.0), life), &self.0, None)
     }
+}
+
+/// A program that was verified: each life is a process that executes it as it was read.
+#[derive(Debug)]
+pub(crate) struct VerifiedKind {
+    program: Program,
+    /// A script, which its interpreters may read as long as they run. All lives have the same.
+    script: Mutex<Option<Arc<OpenProgram>>>,
+}
+
+impl VerifiedKind {
+    pub(crate) fn new(program: Program) -> Self {
+        Self { program, script: Mutex::default() }
+    }
+
+    /// The program, verified again; a script as it was kept.
+    fn open(&self) -> Result<Arc<OpenProgram>, StartCause> {
+        let opened = Arc::new(self.program.open().map_err(StartCause::of_verification)?);
+        if !opened.is_script() {
+            return Ok(opened);
+        }
+        let mut script = self.script.lock();
+        match &*script {
+            Some(kept) if kept.check_unchanged().is_ok() => Ok(Arc::clone(kept)),
+            _ => Ok(Arc::clone(script.insert(opened))),
+        }
+    }
+}
+
+impl PluginKind for VerifiedKind {
+    fn describe(&self) -> String {
+        self.program.path().display().to_string()
+    }
+
+    fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
+        let opened = self.open()?;
+        start(command(opened.command(), life), self.program.path(), Some(&opened))
+    }
+}
+
+/// Starts the process, with its end of the socket as standard input (SPEC E1).
+fn start(mut command: Command, program: &Path, opened: Option<&OpenProgram>) -> Result<Connection, StartCause> {
+    let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
+    command.stdin(theirs.into_fd()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let spawned = command.spawn();
+    // It holds a copy of their end, which would hide the end of theirs.
+    drop(command);
+    let mut child = spawned.map_err(|error| StartCause::of_spawn(error, program))?;
+    opened.map_or(Ok(()), |opened| opened.check_started(&mut child)).map_err(StartCause::of_verification)?;
+    let output = child.stdout.take().zip(child.stderr.take());
+    let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
+    Ok(Connection { socket, process: Some(process), output })
 }

@@ -28,12 +28,14 @@
 
 mod builder;
 mod config;
+mod discovery;
 mod document;
 mod host;
 mod manifest;
 mod permissions;
 mod plugin;
 mod policy;
+mod program;
 mod spec;
 
 mod attach;
@@ -62,6 +64,10 @@ pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig};
 pub use config::{PluginConfig, PluginSettings, SettingsError};
+pub use discovery::{
+    AskError, Capabilities, CapabilitiesFault, Description, Discovery, FileError, Found, MethodCapability,
+    PluginChange, Rejected, Rejection, Scan, ServiceCapability, ServiceProvider, WatchError, Watcher,
+};
 pub use document::Problem;
 pub use ending::{CrashReport, Ending, ShutdownReport};
 pub use health::Health;
@@ -73,6 +79,7 @@ pub use output::{OutputLine, Stream};
 pub use permissions::{Permissions, PluginLimits};
 pub use plugin::{InstanceInfo, PluginHandle};
 pub use policy::{Backoff, Breaker, RestartLimit, RestartPolicy, Supervision, Unresponsive};
+pub use program::{Program, ProgramError};
 pub use reload::ReloadError;
 pub use signals::{EndSignal, EndSignals};
 pub use spec::{INHERITED_VARIABLES, PluginSpec};

@@ -3,15 +3,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
 use rapace_session::Config;
 
 use crate::attach::ByHand;
-use crate::kind::{NewLife, PluginKind, ProgramKind};
+use crate::kind::{NewLife, PluginKind, ProgramKind, VerifiedKind};
 use crate::policy::Supervision;
+use crate::program::Program;
 
 /// The variables of the host's environment that a plugin inherits, and with them those that begin with `LC_`.
 pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"];
@@ -40,6 +41,12 @@ impl PluginSpec {
     /// A plugin of this name, which is this program. A program without a slash is looked for in `PATH`.
     pub fn new(name: &str, program: impl Into<PathBuf>) -> Self {
         Self::of_kind(name, ProgramKind(program.into()))
+    }
+
+    /// A plugin of this name, which is this program as it was verified. It is verified again at each start, and executed as it
+    /// was read then: one that was replaced meanwhile is refused, until it is discovered again.
+    pub fn verified(name: &str, program: Program) -> Self {
+        Self::of_kind(name, VerifiedKind::new(program))
     }
 
     /// A plugin of this name and kind.
@@ -136,17 +143,19 @@ impl fmt::Debug for PluginSpec {
     }
 }
 
-/// The command that starts a program as a plugin; the standard descriptors are left to the caller.
-pub(crate) fn command(program: &Path, life: &NewLife<'_>) -> Command {
-    let mut command = Command::new(program);
-    command
+/// Completes the command that starts a program as a plugin; the standard descriptors are left to the caller.
+pub(crate) fn command(mut command: Command, life: &NewLife<'_>) -> Command {
+    in_plugins_environment(&mut command)
         .args(life.args)
-        .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
         .envs(life.env.iter().map(|(name, value)| (name, value)))
         .env("RAPACE_PROTOCOL", rapace_core::layout::PROTOCOL_MAJOR.to_string())
         .process_group(0);
     command
+}
+
+/// Of the host's environment, the command is given what a plugin inherits.
+pub(crate) fn in_plugins_environment(command: &mut Command) -> &mut Command {
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
 }
 
 fn is_inherited(name: &OsStr) -> bool {
@@ -165,7 +174,7 @@ mod tests {
             assert_eq!(is_inherited(OsStr::new(name)), inherited, "{name}");
         }
         let spec = PluginSpec::new("p", "/bin/p").env("MODE", "fast").env("RAPACE_PROTOCOL", "7");
-        let command = command(Path::new("/bin/p"), &spec.new_life());
+        let command = command(Command::new("/bin/p"), &spec.new_life());
         let set = |wanted: &str| command.get_envs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value);
         assert_eq!(set("MODE"), Some(OsStr::new("fast")));
         assert_eq!(set("RAPACE_PROTOCOL"), Some(OsStr::new("1")));

@@ -10,7 +10,9 @@ use std::time::Duration;
 use rapace_session::{CallError, Fault, HandshakeError, RefusalReason, Status, describe_exit};
 use thiserror::Error;
 
+use crate::discovery::FileError;
 use crate::ending::{beginning, write_tail};
+use crate::program::ProgramError;
 use crate::spec::PluginSpec;
 
 /// A plugin that did not start. Its process, if there was one, is gone.
@@ -58,6 +60,12 @@ pub enum StartCause {
     /// What is there is no program, or not one that this user may run.
     #[error("it cannot be executed: {0}")]
     NotExecutable(io::Error),
+    /// It is not the program that was verified, or no longer one to be trusted.
+    #[error("it is not executed: {0}")]
+    NotVerified(ProgramError),
+    /// It was written to in place between its hash and its start. What had started was killed.
+    #[error("it was written to while it was started, and is killed")]
+    WrittenTo,
     /// The operating system refused something else.
     #[error("cannot {operation}: {error}")]
     Os {
@@ -130,6 +138,15 @@ impl StartCause {
         move |error| Self::Os { operation, error }
     }
 
+    /// Why a program that was verified is not executed.
+    pub(crate) fn of_verification(error: ProgramError) -> Self {
+        match error {
+            ProgramError::File(FileError::NotThere) => Self::NotFound,
+            ProgramError::WrittenTo => Self::WrittenTo,
+            error => Self::NotVerified(error),
+        }
+    }
+
     /// Why the program could not be executed.
     pub(crate) fn of_spawn(error: io::Error, program: &Path) -> Self {
         match error.kind() {
@@ -171,7 +188,7 @@ impl StartCause {
 const EXCERPT_CHARS: usize = 80;
 
 /// The first line, whatever is in it.
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     beginning(line, EXCERPT_CHARS).chars().flat_map(char::escape_debug).collect()
 }

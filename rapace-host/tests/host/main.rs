@@ -2,14 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod census;
+mod directory;
+mod finding;
 mod joining;
 mod keeping;
 mod life;
 mod output;
 mod plugin;
+mod refusals;
 mod reload;
 mod starting;
 mod supervision;
+mod verified;
+mod watching;
 
 use std::os::fd::AsRawFd;
 use std::path::Path;
