@@ -139,6 +139,8 @@ fn a_stopped_process_is_killed_if_that_is_the_policy() {
     until(&changes, PluginState::Running);
     let pid = rustix::process::Pid::from_raw(plugin.process_id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let status = format!("/proc/{}/status", pid.as_raw_nonzero());
+    eventually("it is stopped", || std::fs::read_to_string(&status).unwrap().contains("State:\tT"));
     plugin.call(ECHO, b"", &CallOptions::new().deadline(PATIENCE)).unwrap_err();
     until(&changes, PluginState::Running);
     echo(&plugin).unwrap();
