@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rapace_session::tokio::AsyncSession;
 use rapace_session::{PeerA, Session};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -51,6 +51,11 @@ impl Attendance {
 }
 
 impl Attendance {
+    /// The runtime, for those that outlast a borrow.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        self.0.as_ref().map(|runtime| runtime.handle().clone())
+    }
+
     /// Does something at once that needs the runtime's reactor.
     pub(crate) fn within<T>(&self, act: impl FnOnce() -> T) -> T {
         let _context = self.0.as_ref().map(Runtime::enter);

@@ -1,14 +1,17 @@
 //! Kinds of plugins: what is at the other end of a session, and how it comes there.
 
+use std::any::Any;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rapace_core::socket::Socket;
-use rapace_session::Process;
+use rapace_session::{Process, Status};
 
+use crate::builder::Context;
 use crate::program::{OpenProgram, Program};
 use crate::spec::command;
 use crate::start::StartCause;
@@ -29,10 +32,20 @@ pub trait PluginKind: Send + Sync + 'static {
     ///
     /// When there is nothing that could shake hands.
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause>;
+
+    /// What typed clients call directly, if the plugin is in this process: see [`AsCaller::built_in`](rapace_session::AsCaller::built_in).
+    fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
+    /// The life that was connected last takes no more calls, for this reason. Those that go by its session know of it.
+    fn withdrawn(&self, reason: &Status) {
+        let _ = reason;
+    }
 }
 
 /// What one life of a plugin is started with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct NewLife<'a> {
     /// The plugin's name.
@@ -41,6 +54,14 @@ pub struct NewLife<'a> {
     pub args: &'a [OsString],
     /// The variables of its environment, beside those that all plugins have.
     pub env: &'a [(OsString, OsString)],
+    /// Whose plugin it is.
+    pub(crate) host: Option<&'a Context>,
+}
+
+impl fmt::Debug for NewLife<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewLife").field("plugin", &self.plugin).field("args", &self.args).finish_non_exhaustive()
+    }
 }
 
 /// One life of a plugin, before the handshake.

@@ -12,8 +12,12 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use rapace_core::socket::Socket;
 use rapace_registry::{BuildError, Registry};
-use rapace_session::{AsCaller, CallError, Caller, CallerSlot, Code, Config, Handler, IncomingCall, NoService, Status};
+use rapace_session::{
+    AsCaller, CallError, Caller, CallerSlot, Code, Config, Handler, Handshake, HandshakeError, IncomingCall, NoService,
+    PeerB, Session, Status,
+};
 
 use crate::services::Services;
 use pair::Pair;
@@ -79,6 +83,17 @@ impl BuiltIn {
         Self(Arc::new(Shared { name, version, registry, services, host, closed, slot, pair }))
     }
 
+    /// Takes up a session with a host that offers one over this socket, served by the same services. Whoever has it attends
+    /// to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handshake::finish`].
+    pub fn join(&self, socket: Socket) -> Result<Session<PeerB>, HandshakeError> {
+        let services = Shareable(Arc::clone(&self.0.services) as Arc<dyn Handler>);
+        Handshake::<PeerB>::accept(socket, self.0.config())?.finish(services)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -138,6 +153,11 @@ impl Shared {
         &self.host.name
     }
 
+    /// Of its side of a session.
+    fn config(&self) -> Config {
+        Config { registry: self.registry.clone(), ..Config::new(&*self.name, &self.version) }
+    }
+
     /// Refuses calls once it is closed.
     pub(crate) fn check_open(&self) -> Result<(), CallError> {
         match self.closed.get() {
@@ -160,9 +180,13 @@ impl Shared {
     fn connected(&self) -> Option<Caller> {
         let mut pair = self.pair.lock();
         if pair.is_none() && self.closed.get().is_none() {
-            let theirs = Config { registry: self.registry.clone(), ..Config::new(&*self.name, &self.version) };
             let services = Shareable(Arc::clone(&self.services) as Arc<dyn Handler>);
-            match Pair::open(self.host.config.clone(), Shareable(Arc::clone(&self.host.handler)), theirs, services) {
+            match Pair::open(
+                self.host.config.clone(),
+                Shareable(Arc::clone(&self.host.handler)),
+                self.config(),
+                services,
+            ) {
                 Ok(made) => {
                     self.slot.set(&made.host);
                     *pair = Some(made);

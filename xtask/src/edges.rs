@@ -12,7 +12,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rapace-service", &["rapace-core", "rapace-registry", "rapace-session"]),
     ("rapace-macros", &[]),
     ("rapace-plugin", &["rapace-core", "rapace-registry", "rapace-session", "rapace-service"]),
-    ("rapace-host", &["rapace-core", "rapace-registry", "rapace-session"]),
+    ("rapace-host", &["rapace-core", "rapace-registry", "rapace-session", "rapace-service"]),
     (
         "rapace",
         &[
