@@ -1,6 +1,7 @@
 //! A plugin that was started by hand, under a debugger for example, joins a running host: it takes the place of the
 //! plugin whose socket it connects to.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rapace_core::socket::{Listener, Socket, SocketError};
+use rapace_session::Status;
 
 use crate::kind::{Connection, NewLife, PluginKind};
 use crate::plugin::{PluginHandle, Shared};
@@ -125,6 +127,14 @@ impl PluginKind for Joined {
             Some(socket) => Ok(Connection { socket, process: None, output: None }),
             None => self.behind.connect(life),
         }
+    }
+
+    fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.behind.built_in()
+    }
+
+    fn withdrawn(&self, reason: &Status) {
+        self.behind.withdrawn(reason);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a host is made with.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 use crate::attendance::Attendance;
 use crate::changes::Observer;
+use crate::config::ContractConfig;
 use crate::host::PluginHost;
 use crate::lifecycle::StateChange;
 use crate::output::{Listener, OutputLine, OutputThread};
@@ -57,6 +59,12 @@ pub enum BuildError {
 /// Any handler.
 pub(crate) struct BoxedHandler(Box<dyn Handler>);
 
+impl BoxedHandler {
+    pub(crate) fn of(handler: impl Handler) -> Self {
+        Self(Box::new(handler))
+    }
+}
+
 impl Handler for BoxedHandler {
     fn handle(&self, call: IncomingCall) {
         self.0.handle(call);
@@ -78,6 +86,7 @@ pub(crate) struct Context {
     pub(crate) shutdown_times: ShutdownTimes,
     pub(crate) output: OutputThread,
     pub(crate) attendance: Attendance,
+    pub(crate) contracts: BTreeMap<String, ContractConfig>,
 }
 
 /// A host to be.
@@ -88,13 +97,15 @@ pub struct PluginHostBuilder {
     observer: Box<Observer>,
     listener: Box<Listener>,
     shutdown_times: ShutdownTimes,
+    contracts: BTreeMap<String, ContractConfig>,
 }
 
 impl PluginHostBuilder {
     pub(crate) fn new(config: Config) -> Self {
         let (observer, listener) = (Box::new(|_: &StateChange| {}), Box::new(|_: &OutputLine<'_>| {}));
         let shutdown_times = ShutdownTimes::default();
-        Self { config, services: Box::new(|_| BoxedHandler(Box::new(NoService))), observer, listener, shutdown_times }
+        let services = Box::new(|_: &str| BoxedHandler::of(NoService));
+        Self { config, services, observer, listener, shutdown_times, contracts: BTreeMap::new() }
     }
 
     /// What serves the calls of the plugin of that name. It is asked anew for each process. By default nothing is served.
@@ -102,7 +113,7 @@ impl PluginHostBuilder {
     /// Handlers run on whatever thread waits for that plugin, and else on one thread that attends to all plugins: one that
     /// has to wait does so in a future ([`IncomingCall::run_async`]), or on a thread of its own.
     pub fn services<H: Handler>(mut self, services: impl Fn(&str) -> H + Send + Sync + 'static) -> Self {
-        self.services = Box::new(move |plugin| BoxedHandler(Box::new(services(plugin))));
+        self.services = Box::new(move |plugin| BoxedHandler::of(services(plugin)));
         self
     }
 
@@ -125,6 +136,13 @@ impl PluginHostBuilder {
         self
     }
 
+    /// How the plugins of contracts share their calls, by contract. Of one that is [exclusive](crate::Binding::Exclusive) a
+    /// second plugin is refused.
+    pub fn contracts(mut self, contracts: BTreeMap<String, ContractConfig>) -> Self {
+        self.contracts = contracts;
+        self
+    }
+
     /// Checks the configuration and makes the host.
     ///
     /// # Errors
@@ -136,7 +154,7 @@ impl PluginHostBuilder {
         let thread = |purpose| move |error| BuildError::Thread { purpose, error };
         let output = OutputThread::start(self.listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
-        let Self { config, services, observer, shutdown_times, .. } = self;
-        Ok(PluginHost::new(Context { config, services, observer, shutdown_times, output, attendance }))
+        let Self { config, services, observer, shutdown_times, contracts, .. } = self;
+        Ok(PluginHost::new(Context { config, services, observer, shutdown_times, output, attendance, contracts }))
     }
 }

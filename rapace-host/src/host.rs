@@ -7,9 +7,11 @@ use parking_lot::Mutex;
 use rapace_session::Config;
 
 use crate::builder::{Context, PluginHostBuilder};
+use crate::config::Binding;
 use crate::ending::ShutdownReport;
 use crate::health::Health;
 use crate::plugin::PluginHandle;
+use crate::reload::ReloadError;
 use crate::spec::PluginSpec;
 use crate::start::{StartCause, StartError};
 
@@ -89,6 +91,32 @@ impl PluginHost {
         Ok(plugin)
     }
 
+    /// Puts another version in the place of a plugin, as [`PluginHandle::reload`] does, and with it the contracts of that.
+    ///
+    /// # Errors
+    ///
+    /// As [`PluginHandle::reload`], and when another plugin has one of its contracts.
+    pub fn reload(&self, plugin: &PluginHandle, spec: PluginSpec) -> Result<(), ReloadError> {
+        let claim = Arc::new(Claim { name: Arc::clone(&spec.name), contracts: spec.contracts.clone() });
+        let before = {
+            let mut plugins = self.plugins.lock();
+            self.check_contracts(&claim, &plugins).map_err(|cause| StartError::new(&spec, cause))?;
+            let Some(own) = plugins.claims.iter_mut().find(|other| *other.name == *plugin.name()) else {
+                return plugin.reload(spec);
+            };
+            // Both are its own meanwhile.
+            let both = own.contracts.iter().chain(&claim.contracts).cloned().collect();
+            std::mem::replace(own, Arc::new(Claim { name: Arc::clone(&own.name), contracts: both }))
+        };
+        let reloaded = plugin.reload(spec);
+        let after = if reloaded.is_ok() { claim } else { before };
+        let mut plugins = self.plugins.lock();
+        if let Some(own) = plugins.claims.iter_mut().find(|other| *other.name == *plugin.name()) {
+            *own = after;
+        }
+        reloaded
+    }
+
     /// Shuts a plugin down and forgets it; `None` when there is none of that name.
     pub fn unload(&self, name: &str) -> Option<PluginHandle> {
         let plugin = self.plugin(name)?;
@@ -102,25 +130,40 @@ impl PluginHost {
     fn claim(&self, spec: &PluginSpec) -> Result<Loading<'_>, StartError> {
         let claim = Claim { name: Arc::clone(&spec.name), contracts: spec.contracts.clone() };
         let mut plugins = self.plugins.lock();
-        let taken = |cause| Err(StartError::new(spec, cause));
+        let taken = |cause| Err::<(), _>(StartError::new(spec, cause));
         if plugins.closed {
-            return taken(StartCause::HostShutDown);
+            taken(StartCause::HostShutDown)?;
         }
         if plugins.claims.iter().any(|other| other.name == claim.name) {
-            return taken(StartCause::NameTaken);
+            taken(StartCause::NameTaken)?;
         }
-        for (index, contract) in claim.contracts.iter().enumerate() {
-            let by = plugins.claims.iter().find(|other| other.contracts.contains(contract)).map(|other| &other.name);
-            let twice = claim.contracts[..index].contains(contract).then_some(&claim.name);
-            if let Some(by) = by.or(twice) {
-                let ((contract, of_type), by) = (contract.clone(), by.to_string());
-                return taken(StartCause::ContractTaken { contract, of_type, by });
-            }
-        }
+        self.check_contracts(&claim, &plugins).or_else(taken)?;
         let claim = Arc::new(claim);
         plugins.claims.push(Arc::clone(&claim));
         drop(plugins);
         Ok(Loading { host: self, claim, kept: false })
+    }
+
+    /// Whether a plugin may have these contracts beside those that others have.
+    fn check_contracts(&self, claim: &Claim, plugins: &Plugins) -> Result<(), StartCause> {
+        let others = || plugins.claims.iter().filter(|other| other.name != claim.name);
+        for (index, contract) in claim.contracts.iter().enumerate() {
+            let by = others().find(|other| other.contracts.contains(contract)).map(|other| &other.name);
+            let bound = self.context.contracts.get(&contract.0).map(|config| config.binding);
+            let has_it = |other: &&Arc<Claim>| other.contracts.iter().any(|(name, _)| *name == contract.0);
+            if bound == Some(Binding::Exclusive)
+                && let Some(other) = others().find(has_it)
+            {
+                let (contract, by) = (contract.0.clone(), other.name.to_string());
+                return Err(StartCause::ContractExclusive { contract, by });
+            }
+            let twice = claim.contracts[..index].contains(contract).then_some(&claim.name);
+            if let Some(by) = by.or(twice) {
+                let ((contract, of_type), by) = (contract.clone(), by.to_string());
+                return Err(StartCause::ContractTaken { contract, of_type, by });
+            }
+        }
+        Ok(())
     }
 
     /// The plugins, in the order in which they were loaded.

@@ -5,10 +5,10 @@ use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rapace_registry::{MethodId, Registry, json};
+use rapace_registry::{MethodId, Registry, Service, Version, json};
 use rapace_session::{
-    CallError, CallOptions, Code, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session, SessionEnd,
-    Status,
+    CallError, CallOptions, Code, Handler, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session,
+    SessionEnd, Status,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -37,21 +37,33 @@ impl Instance {
     pub(crate) fn start(context: &Context, spec: &PluginSpec) -> Result<Self, StartError> {
         let started = Instant::now();
         let of_cause = |cause| StartError::new(spec, cause);
-        let Connection { socket, process, output } = spec.kind.connect(&spec.new_life()).map_err(of_cause)?;
+        let services = (context.services)(&spec.name);
+        let offered = offered(&context.config.registry, &services);
+        lacking(&spec.requires, &offered).map_or(Ok(()), |(service, expected, found)| {
+            Err(of_cause(StartCause::NotOffered { service, expected, found }))
+        })?;
+        let Connection { socket, process, output } =
+            spec.kind.connect(&spec.new_life(Some(context))).map_err(of_cause)?;
         let read = |(stdout, stderr)| context.output.read(&spec.name, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
         tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
         let handshake = || {
             let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
-            let services = (context.services)(&spec.name);
             let handshake = Handshake::<PeerA>::offer(socket, process, spec.configured(&context.config))?;
             let session = handshake.finish(services)?;
             context.attendance.attend(&session)?;
             Ok((pidfd, session))
         };
         match handshake() {
-            Ok((pidfd, session)) => Ok(Self { session, pid, pidfd, started, output, crash: OnceLock::new() }),
+            Ok((pidfd, session)) => match lacking(&spec.provides, &session.peer().registry) {
+                None => Ok(Self { session, pid, pidfd, started, output, crash: OnceLock::new() }),
+                Some((service, expected, found)) => {
+                    session.close(&Status::new(Code::FailedPrecondition, "a service is missing"));
+                    session.reap(Duration::ZERO);
+                    Err(of_cause(StartCause::NotProvided { service, expected, found }))
+                }
+            },
             Err(error) => {
                 let exit = if let HandshakeError::PeerGone(exit) = error { exit } else { None };
                 let stderr = tail(output.as_ref(), Stream::Stderr);
@@ -162,6 +174,20 @@ fn own_error(registry: &Registry, method: u32, reply: &[u8]) -> Option<String> {
     let value = json::decode(method.result(), reply).ok()?;
     let error = value.as_object().filter(|object| object.len() == 1)?.get("Err")?;
     Some(error.as_str().map_or_else(|| error.to_string(), str::to_owned))
+}
+
+/// What the host offers a plugin: what its configuration says or, if that says nothing, what serves the plugin.
+fn offered(configured: &Registry, services: &impl Handler) -> Registry {
+    if configured.services().is_empty() { services.registry().unwrap_or_default() } else { configured.clone() }
+}
+
+/// The first service that a registry does not have in this version or a later one that its callers understand.
+fn lacking(expected: &[(String, Version)], registry: &Registry) -> Option<(String, Version, Option<Version>)> {
+    expected.iter().find_map(|(name, expected)| {
+        let found = registry.service(name).map(Service::version);
+        let serves = found.is_some_and(|found| found.major == expected.major && found.minor >= expected.minor);
+        (!serves).then(|| (name.clone(), *expected, found))
+    })
 }
 
 /// The end of what has been printed.

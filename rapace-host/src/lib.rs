@@ -28,6 +28,8 @@
 
 mod builder;
 mod config;
+mod contract;
+mod deployment;
 mod discovery;
 mod document;
 mod host;
@@ -41,6 +43,7 @@ mod spec;
 mod attach;
 mod attendance;
 mod breaker;
+mod built_in;
 mod changes;
 mod ending;
 mod gate;
@@ -64,6 +67,8 @@ pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig};
 pub use config::{PluginConfig, PluginSettings, SettingsError};
+pub use contract::{Contract, ContractError, Member};
+pub use deployment::{DeployError, Deployment};
 pub use discovery::{
     AskError, Capabilities, CapabilitiesFault, Description, Discovery, FileError, Found, MethodCapability,
     PluginChange, Rejected, Rejection, Scan, ServiceCapability, ServiceProvider, WatchError, Watcher,

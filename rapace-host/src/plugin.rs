@@ -1,5 +1,6 @@
 //! A plugin over all its lives.
 
+use std::any::Any;
 use std::fmt;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -72,6 +73,10 @@ impl AsCaller for PluginHandle {
     /// Calls whichever process of the plugin runs when a call is made, of several the one with the fewest calls.
     fn as_caller(&self) -> Caller {
         self.0.slot.caller()
+    }
+
+    fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.0.spec().kind.built_in()
     }
 }
 

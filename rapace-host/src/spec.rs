@@ -7,9 +7,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use rapace_registry::Version;
+use rapace_service::BuiltIn;
 use rapace_session::Config;
 
 use crate::attach::ByHand;
+use crate::builder::Context;
+use crate::built_in::BuiltInKind;
 use crate::kind::{NewLife, PluginKind, ProgramKind, VerifiedKind};
 use crate::policy::Supervision;
 use crate::program::Program;
@@ -33,6 +37,8 @@ pub struct PluginSpec {
     pub(crate) supervision: Supervision,
     pub(crate) contracts: Vec<(String, String)>,
     pub(crate) is_by_hand: bool,
+    pub(crate) provides: Vec<(String, Version)>,
+    pub(crate) requires: Vec<(String, Version)>,
     #[cfg(feature = "fault-injection")]
     faults: Option<rapace_session::fault_injection::FaultInjector>,
 }
@@ -61,9 +67,17 @@ impl PluginSpec {
             supervision,
             contracts,
             is_by_hand: false,
+            provides: Vec::new(),
+            requires: Vec::new(),
             #[cfg(feature = "fault-injection")]
             faults: None,
         }
+    }
+
+    /// A plugin that is part of this program. Typed clients call it directly; a client of one life knows nothing of the next,
+    /// so it is made anew behind a restart.
+    pub fn built_in(plugin: &BuiltIn) -> Self {
+        Self::of_kind(plugin.name(), BuiltInKind::new(plugin.clone()))
     }
 
     /// A plugin of this name that nobody but a person starts: it is [kept](crate::PluginHost::keep), and
@@ -108,6 +122,18 @@ impl PluginSpec {
         self
     }
 
+    /// It is refused if it does not serve this service, in this version or a later one that its callers understand.
+    pub fn provides(mut self, service: impl Into<String>, version: Version) -> Self {
+        self.provides.push((service.into(), version));
+        self
+    }
+
+    /// It is refused if the host does not offer it this service, in this version or a later one that its callers understand.
+    pub fn requires(mut self, service: impl Into<String>, version: Version) -> Self {
+        self.requires.push((service.into(), version));
+        self
+    }
+
     /// What makes faults on purpose in all its lives, on the host's side: the program need not know of it.
     #[cfg(feature = "fault-injection")]
     pub fn faults(mut self, faults: &rapace_session::fault_injection::FaultInjector) -> Self {
@@ -126,8 +152,8 @@ impl PluginSpec {
     }
 
     /// What one life of it is started with.
-    pub(crate) fn new_life(&self) -> NewLife<'_> {
-        NewLife { plugin: &self.name, args: &self.args, env: &self.env }
+    pub(crate) fn new_life<'a>(&'a self, host: Option<&'a Context>) -> NewLife<'a> {
+        NewLife { plugin: &self.name, args: &self.args, env: &self.env, host }
     }
 }
 
@@ -174,7 +200,7 @@ mod tests {
             assert_eq!(is_inherited(OsStr::new(name)), inherited, "{name}");
         }
         let spec = PluginSpec::new("p", "/bin/p").env("MODE", "fast").env("RAPACE_PROTOCOL", "7");
-        let command = command(Command::new("/bin/p"), &spec.new_life());
+        let command = command(Command::new("/bin/p"), &spec.new_life(None));
         let set = |wanted: &str| command.get_envs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value);
         assert_eq!(set("MODE"), Some(OsStr::new("fast")));
         assert_eq!(set("RAPACE_PROTOCOL"), Some(OsStr::new("1")));

@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rapace_registry::Version;
 use rapace_session::{CallError, Fault, HandshakeError, RefusalReason, Status, describe_exit};
 use thiserror::Error;
 
@@ -47,6 +48,34 @@ pub enum StartCause {
         of_type: String,
         /// Who has it.
         by: String,
+    },
+    /// The contract is exclusive, and the host has a plugin of it.
+    #[error("the contract {contract} is exclusive, and plugin {by} has it")]
+    ContractExclusive {
+        /// The contract.
+        contract: String,
+        /// Who has it.
+        by: String,
+    },
+    /// It does not serve what it is said to.
+    #[error("it is said to serve {service} {expected}, but {}", .found.map_or_else(|| "does not".to_owned(), |found| format!("serves {found}")))]
+    NotProvided {
+        /// The service.
+        service: String,
+        /// The version that was expected, or a later one that its callers understand.
+        expected: Version,
+        /// The version that it serves.
+        found: Option<Version>,
+    },
+    /// The host does not serve what the plugin is said to need.
+    #[error("it needs {service} {expected}, but the host {}", .found.map_or_else(|| "does not serve it".to_owned(), |found| format!("serves {found}")))]
+    NotOffered {
+        /// The service.
+        service: String,
+        /// The version that is needed, or a later one that its callers understand.
+        expected: Version,
+        /// The version that the host serves.
+        found: Option<Version>,
     },
     /// The host shuts down.
     #[error("the host shuts down")]

@@ -52,6 +52,7 @@ impl Shared {
                 if let Some(instance) = seat.instance() {
                     instance.session.retire(&self.absence());
                 }
+                seat.spec.kind.withdrawn(&self.absence());
             }
             PluginAction::ArmTimer => self.arm(seat, passage.pause),
             PluginAction::DisarmTimer => drop(seat.next_timer()),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod census;
+mod deploying;
 mod directory;
 mod finding;
 mod joining;

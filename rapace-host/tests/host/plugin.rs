@@ -27,6 +27,8 @@ pub(crate) const INSTANCE_ROLE: u32 = 7;
 pub(crate) const ASK: u32 = 8;
 /// Counts the calls of it, and answers how many there were.
 pub(crate) const COUNT: u32 = 9;
+/// Answers with what came with `initialize`, and a variable.
+pub(crate) const CONFIGURATION: u32 = 10;
 /// A path at which the plugin, started by hand, joins its host.
 pub(crate) const JOIN: &str = "RAPACE_TEST_JOIN";
 /// A call of the host by the plugin.
@@ -120,6 +122,18 @@ fn services(role: &str, host: HostHandle) -> Router {
         "forgetful counter" => counter(services).method(IMPORT_STATE, |call: IncomingCall| {
             call.fail(Status::new(Code::DataLoss, "what was it"));
         }),
+        "configured" => {
+            let told = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+            let tell = std::sync::Arc::clone(&told);
+            let initialized = services.method(INITIALIZE, move |call: IncomingCall| {
+                *told.lock().unwrap() = String::from_utf8_lossy(call.body()).into_owned();
+                call.reply(b"");
+            });
+            initialized.method(CONFIGURATION, move |call: IncomingCall| {
+                let more = std::env::var("RAPACE_TEST_MORE").unwrap_or_default();
+                call.reply(format!("{} {more}", tell.lock().unwrap()).as_bytes());
+            })
+        }
         "busy" => services.method(IS_IDLE, |call: IncomingCall| call.reply(&[0])),
         "stubborn" => services.method(SHUTDOWN, |_| endless()),
         "fails at the end" => services.method(SHUTDOWN, |_| std::process::exit(9)),

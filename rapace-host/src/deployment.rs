@@ -1,0 +1,263 @@
+//! A host that runs what its configuration says: the plugins that it names, those that are found in its directories, and
+//! those that come later.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rapace_core::socket::SocketError;
+use thiserror::Error;
+
+use crate::attach::JoinPoint;
+use crate::builder::{BuildError, PluginHostBuilder};
+use crate::config::{HostConfig, PluginSettings, SettingsError};
+use crate::discovery::{Description, Discovery, Found, PluginChange, Rejected, WatchError, Watcher};
+use crate::host::PluginHost;
+use crate::manifest::Manifest;
+use crate::plugin::PluginHandle;
+use crate::spec::PluginSpec;
+
+/// A running host that was made from a configuration. It is used as the [`PluginHost`] that it is.
+pub struct Deployment {
+    // Dropped before the host, so that nothing is loaded any more.
+    watcher: Option<Watcher>,
+    shared: Arc<Shared>,
+    refused: Vec<Rejected>,
+}
+
+struct Shared {
+    host: PluginHost,
+    config: HostConfig,
+    join_points: Mutex<Vec<(String, JoinPoint)>>,
+}
+
+/// Why a configuration does not make a host. A plugin that does not start is no such reason: it is logged, and its restart
+/// policy is asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DeployError {
+    /// The host cannot be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Its directories cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The directory of the sockets at which plugins join cannot be made.
+    #[error("attach: cannot make the directory {}: {error}", .path.display())]
+    Attach {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// Why one plugin is not there.
+#[derive(Debug, Error)]
+enum Absent {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Start(#[from] crate::start::StartError),
+    #[error(transparent)]
+    Reload(#[from] crate::reload::ReloadError),
+    #[error("nobody can join it: {0}")]
+    Join(#[from] SocketError),
+}
+
+impl PluginHostBuilder {
+    /// Makes a host of this and what a configuration says, and runs its plugins: those that it names with a program, and
+    /// those that are found. Its session configuration is not taken over: that is what the builder was made with, with
+    /// [`HostConfig::session`] as a rule.
+    ///
+    /// ```no_run
+    /// use rapace_host::{HostConfig, PluginHost};
+    ///
+    /// let config = HostConfig::from_file("host.toml")?;
+    /// let host = PluginHost::builder(config.session()).deploy(config)?;
+    /// let signals = host.end_signals()?;
+    /// println!("{}: shutting down", signals.wait());
+    /// host.shutdown();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`DeployError`].
+    pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
+        let host = self.shutdown_times(config.shutdown).contracts(config.contracts.clone()).build()?;
+        if let Some(path) = &config.attach {
+            let made = std::fs::create_dir_all(path);
+            made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
+        }
+        let shared = Arc::new(Shared { host, config, join_points: Mutex::default() });
+        for (name, plugin) in &shared.config.plugins {
+            if let Some(program) = &plugin.program {
+                shared.log(name, shared.load_named(name, PluginSpec::new(name, program)));
+            }
+        }
+        let mut deployment = Deployment { watcher: None, shared, refused: Vec::new() };
+        deployment.discover()?;
+        Ok(deployment)
+    }
+}
+
+impl Deployment {
+    /// The configuration that it was made from.
+    #[must_use]
+    pub fn config(&self) -> &HostConfig {
+        &self.shared.config
+    }
+
+    /// What was found in the directories at the start and refused, with the reasons.
+    #[must_use]
+    pub fn refused(&self) -> &[Rejected] {
+        &self.refused
+    }
+
+    fn discover(&mut self) -> Result<(), DeployError> {
+        let config = &self.shared.config.discovery;
+        if !config.enabled || config.directories.is_empty() {
+            return Ok(());
+        }
+        let mut discovery = Discovery::new(&config.directories);
+        discovery.recursive = config.recursive;
+        let scan = if config.watch {
+            let shared = Arc::downgrade(&self.shared);
+            let (watcher, scan) = Watcher::start(discovery, move |change| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.follow(change);
+                }
+            })?;
+            self.watcher = Some(watcher);
+            scan
+        } else {
+            discovery.scan()
+        };
+        for found in &scan.found {
+            self.shared.log(&found.name, self.shared.load(found));
+        }
+        self.refused = scan.rejected;
+        Ok(())
+    }
+}
+
+impl Deref for Deployment {
+    type Target = PluginHost;
+
+    fn deref(&self) -> &PluginHost {
+        &self.shared.host
+    }
+}
+
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployment").field("host", &self.shared.host).field("refused", &self.refused).finish()
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        self.watcher = None;
+        self.shared.join_points.lock().clear();
+    }
+}
+
+impl Shared {
+    /// Something has changed in the directories.
+    fn follow(&self, change: PluginChange) {
+        match change {
+            PluginChange::Added(found) => self.log(&found.name, self.load(&found)),
+            PluginChange::Changed(found) => self.log(&found.name, self.reload(&found)),
+            PluginChange::Removed(found) => {
+                tracing::info!(plugin = found.name, "its file is gone");
+                self.join_points.lock().retain(|(name, _)| *name != found.name);
+                self.host.unload(&found.name);
+            }
+            PluginChange::Rejected(rejected) => rejected.log(),
+        }
+    }
+
+    fn log(&self, plugin: &str, outcome: Result<(), Absent>) {
+        if let Err(error) = outcome {
+            tracing::error!(plugin, %error, "is not loaded");
+        }
+    }
+
+    fn load(&self, found: &Found) -> Result<(), Absent> {
+        match self.spec(found)? {
+            Some(spec) => self.keep(spec),
+            None => Ok(()),
+        }
+    }
+
+    fn reload(&self, found: &Found) -> Result<(), Absent> {
+        let Some(spec) = self.spec(found)? else { return Ok(()) };
+        match self.host.plugin(&found.name) {
+            Some(plugin) => Ok(self.host.reload(&plugin, spec)?),
+            None => self.keep(spec),
+        }
+    }
+
+    /// A plugin that the configuration names, with its program.
+    fn load_named(&self, name: &str, spec: PluginSpec) -> Result<(), Absent> {
+        let settings = self.settings(name, None)?;
+        if settings.enabled { self.keep(configured(spec, &settings)) } else { Ok(()) }
+    }
+
+    /// What was found, as it is loaded; none if it is not to be, or the configuration has another program for it.
+    fn spec(&self, found: &Found) -> Result<Option<PluginSpec>, Absent> {
+        let manifest = match &found.description {
+            Description::Manifest(manifest) => Some(&**manifest),
+            Description::Capabilities(_) => None,
+        };
+        let settings = self.settings(&found.name, manifest)?;
+        if !settings.enabled || settings.program.is_some() {
+            tracing::info!(plugin = found.name, "is found, but not loaded by the configuration's word");
+            return Ok(None);
+        }
+        let mut spec = configured(PluginSpec::verified(&found.name, found.program.clone()), &settings);
+        let contracts = match &found.description {
+            Description::Manifest(manifest) => {
+                spec = manifest.provides.iter().fold(spec, |spec, (service, version)| spec.provides(service, *version));
+                spec = manifest.requires.iter().fold(spec, |spec, (service, version)| spec.requires(service, *version));
+                &manifest.contracts
+            }
+            Description::Capabilities(capabilities) => &capabilities.contracts,
+        };
+        for (contract, types) in contracts {
+            spec = types.iter().fold(spec, |spec, of_type| spec.contract(contract, of_type));
+        }
+        Ok(Some(spec))
+    }
+
+    fn settings(&self, name: &str, manifest: Option<&Manifest>) -> Result<PluginSettings, SettingsError> {
+        self.config.plugin(name, manifest, |variable| std::env::var(variable).ok())
+    }
+
+    fn keep(&self, spec: PluginSpec) -> Result<(), Absent> {
+        let plugin = self.host.keep(spec)?;
+        self.open_to_join(&plugin)?;
+        Ok(())
+    }
+
+    fn open_to_join(&self, plugin: &PluginHandle) -> Result<(), SocketError> {
+        if let Some(directory) = &self.config.attach {
+            let name = plugin.name().to_owned();
+            let point = plugin.join_at(directory.join(format!("{name}.sock")))?;
+            self.join_points.lock().push((name, point));
+        }
+        Ok(())
+    }
+}
+
+/// A plugin with what the configuration and its manifest come to.
+fn configured(spec: PluginSpec, settings: &PluginSettings) -> PluginSpec {
+    let spec = settings.args.iter().fold(spec, |spec, arg| spec.arg(arg));
+    let spec = settings.env.iter().fold(spec, |spec, (name, value)| spec.env(name, value));
+    let config = settings.config.as_ref().map(|config| config.to_string().into_bytes());
+    spec.supervision(settings.supervision).config_data(config.unwrap_or_default())
+}
