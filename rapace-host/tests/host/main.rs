@@ -4,6 +4,7 @@
 mod census;
 mod deploying;
 mod directory;
+mod ending;
 mod finding;
 mod joining;
 mod keeping;
