@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rapace_registry::Registry;
+use rapace_registry::{BuildError, Provider, Registry, Service, Version};
 use rapace_service::Services;
 use rapace_session::{Code, Handler, IncomingCall, LIFECYCLE_METHODS, Status};
 
@@ -16,6 +16,8 @@ const EXPORT_STATE: u32 = 2003;
 const IMPORT_STATE: u32 = 2004;
 const IS_IDLE: u32 = 2005;
 pub(crate) const PING: u32 = 2006;
+/// The service that they are of.
+const OWN_SERVICE: &str = "rapace.Plugin";
 /// Methods that no service of a program may have.
 pub(crate) const OWN_METHODS: [u32; 6] = [INITIALIZE, SHUTDOWN, EXPORT_STATE, IMPORT_STATE, IS_IDLE, PING];
 
@@ -34,21 +36,56 @@ pub(crate) struct HandOver {
     pub(crate) import: Option<Import>,
 }
 
+/// What a plugin says that it can hand over: a host asks those for their state that say that they have some.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stateful {
+    pub(crate) exports: bool,
+    pub(crate) imports: bool,
+}
+
+impl Stateful {
+    /// Adds its methods to what the services say of themselves.
+    pub(crate) fn described(self, services: &Services) -> Result<Registry, BuildError> {
+        let registry = services.registry()?;
+        if !self.exports && !self.imports {
+            return Ok(registry);
+        }
+        let new = || Service::builder(OWN_SERVICE, Version::new(1, 0), Provider::Plugin);
+        let mut own = registry.service(OWN_SERVICE).map_or_else(new, Service::to_builder);
+        if self.exports {
+            own = own.unary::<(), Vec<u8>>("export_state", EXPORT_STATE);
+        }
+        if self.imports {
+            own = own.unary::<Vec<u8>, ()>("import_state", IMPORT_STATE);
+        }
+        let others = registry.services().iter().filter(|service| service.name() != OWN_SERVICE);
+        others.fold(Registry::builder().service(own), |all, service| all.service(service.to_builder())).build()
+    }
+}
+
 /// Serves a host.
 pub(crate) struct Lifecycle {
     life: Arc<Life>,
     ending: Arc<Ending>,
     services: Services,
+    stateful: Stateful,
     initialize: Mutex<Option<Initialize>>,
     hand_over: std::sync::OnceLock<HandOver>,
 }
 
 impl Lifecycle {
-    pub(crate) fn new(life: &Arc<Life>, ending: &Arc<Ending>, services: Services, initialize: Initialize) -> Self {
+    pub(crate) fn new(
+        life: &Arc<Life>,
+        ending: &Arc<Ending>,
+        services: Services,
+        stateful: Stateful,
+        initialize: Initialize,
+    ) -> Self {
         Self {
             life: Arc::clone(life),
             ending: Arc::clone(ending),
             services,
+            stateful,
             initialize: Mutex::new(Some(initialize)),
             hand_over: std::sync::OnceLock::new(),
         }
@@ -96,7 +133,8 @@ impl Lifecycle {
 
 impl Handler for Lifecycle {
     fn registry(&self) -> Result<Registry, Status> {
-        Handler::registry(&self.services)
+        let described = self.stateful.described(&self.services);
+        described.map_err(|error| Status::new(Code::InvalidArgument, error.to_string()))
     }
 
     fn handle(&self, call: IncomingCall) {

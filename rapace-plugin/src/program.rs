@@ -21,7 +21,7 @@ use crate::background::block_on;
 use crate::capabilities::{Capabilities, services};
 use crate::configuration::Reader;
 use crate::context::PluginContext;
-use crate::lifecycle::OWN_METHODS;
+use crate::lifecycle::{OWN_METHODS, Stateful};
 use crate::run::{STARTED_BY_HAND, run};
 use crate::serving::{MainError, serve_over, serve_process};
 use crate::setup::{Made, SetupError, Step};
@@ -35,6 +35,7 @@ pub struct PluginMain<C = ()> {
     pub(crate) config: Config,
     hint: Option<String>,
     pub(crate) services: Services,
+    pub(crate) stateful: Stateful,
     pub(crate) steps: Vec<Step<C>>,
     contracts: BTreeMap<String, Vec<String>>,
     pub(crate) reader: Reader<C>,
@@ -57,6 +58,7 @@ impl PluginMain {
             config: Config::new(name, version),
             hint: None,
             services: Services::new(),
+            stateful: Stateful::default(),
             steps: Vec::new(),
             contracts: BTreeMap::new(),
             reader: Reader::nothing(),
@@ -82,10 +84,10 @@ impl PluginMain {
     }
 
     fn read_by<T: Send + Sync + 'static>(self, reader: Reader<T>) -> PluginMain<T> {
-        let Self { config, hint, services, steps, contracts, reader: _, times, threads } = self;
+        let Self { config, hint, services, stateful, steps, contracts, reader: _, times, threads } = self;
         let blind = |step: Step<()>| -> Step<T> { Box::new(move |ctx, made| step(&ctx.without_config(), made)) };
         let steps = steps.into_iter().map(blind).collect();
-        PluginMain { config, hint, services, steps, contracts, reader, times, threads }
+        PluginMain { config, hint, services, stateful, steps, contracts, reader, times, threads }
     }
 }
 
@@ -158,7 +160,8 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
     }
 
     /// Gives the state that is handed over to a successor, when the host asks for it.
-    pub fn export_state(self, export: impl Fn(&PluginContext<C>) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub fn export_state(mut self, export: impl Fn(&PluginContext<C>) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        self.stateful.exports = true;
         self.step(move |ctx, made| {
             let ctx = ctx.clone();
             made.hand_over.export = Some(Box::new(move || export(&ctx)));
@@ -168,9 +171,10 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
 
     /// Takes the state of a predecessor, which may be of another version.
     pub fn import_state(
-        self,
+        mut self,
         import: impl Fn(&PluginContext<C>, &[u8]) -> Result<(), Status> + Send + Sync + 'static,
     ) -> Self {
+        self.stateful.imports = true;
         self.step(move |ctx, made| {
             let ctx = ctx.clone();
             made.hand_over.import = Some(Box::new(move |state| import(&ctx, state)));
@@ -273,7 +277,7 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
 
     fn capabilities(&self) -> Result<serde_json::Value, Box<dyn Error>> {
         self.check()?;
-        let registry = self.services.registry()?;
+        let registry = self.stateful.described(&self.services)?;
         let served: BTreeSet<&str> = self.services.methods().map(|method| method.service).collect();
         let capabilities = Capabilities {
             name: &self.config.name,

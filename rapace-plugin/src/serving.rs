@@ -81,11 +81,11 @@ fn serve<C: Send + Sync + 'static>(
     given: Option<String>,
     process: Option<OwnProcess>,
 ) -> Result<(), MainError> {
-    let PluginMain { config, services, steps, reader, times, threads, .. } = main;
+    let PluginMain { config, services, stateful, steps, reader, times, threads, .. } = main;
     let (name, life) = (config.name.clone(), Arc::new(Life::default()));
     let ending = Arc::new(Ending::new(&name, &life, times.stop));
     let initialize = initializer(steps, reader, given, Arc::clone(&life), Arc::clone(&ending));
-    let lifecycle = Lifecycle::new(&life, &ending, services, initialize);
+    let lifecycle = Lifecycle::new(&life, &ending, services, stateful, initialize);
     let plugin = Plugin::open(socket, config, &life.host, lifecycle)?;
     let ward = Ward { name, life: Arc::clone(&life), ending: Arc::clone(&ending), idle: times.idle, process };
     let guardian = Guardian::start(ward).map_err(os("start the guardian"))?;

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::builder::ServiceBuilder;
 use crate::conflict::Conflict;
 use crate::method::Method;
+use crate::method_id::MethodId;
 use crate::version::Version;
 
 /// Which peer serves a service.
@@ -54,6 +55,16 @@ impl Service {
     /// [`RegistryBuilder::build`](crate::RegistryBuilder::build) checks it.
     pub fn builder(name: impl Into<String>, version: Version, provider: Provider) -> ServiceBuilder {
         ServiceBuilder::new(name.into(), version, provider)
+    }
+
+    /// The description of this service again, to be added to.
+    pub fn to_builder(&self) -> ServiceBuilder {
+        let described = Self::builder(self.name.clone(), self.version, self.provider);
+        self.methods.iter().fold(described, |described, method| {
+            let id = (method.id() != MethodId::derived(&self.name, method.name())).then(|| method.id().get());
+            let (argument, result) = (method.argument().clone(), method.result().clone());
+            described.method_with(method.name(), id, method.kind(), argument, result)
+        })
     }
 
     /// The name, unique in the registry.

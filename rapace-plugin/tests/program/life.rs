@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rapace_macros::service;
 use rapace_plugin::testing::{FakeHost, TestPlugin};
 use rapace_plugin::{MainError, PluginMain};
+use rapace_registry::Service;
 use rapace_service::Services;
 use rapace_session::{AsCaller, CallError, CallOptions, Code, Status};
 
@@ -14,6 +16,21 @@ const EXPORT_STATE: u32 = 2003;
 const IMPORT_STATE: u32 = 2004;
 const IS_IDLE: u32 = 2005;
 const PING: u32 = 2006;
+
+/// A service by the name of that which all plugins have.
+#[service(name = "rapace.Plugin", version = "1.0", provider = "plugin", crate = "rapace_service")]
+trait Processor {
+    #[method(id = 2001)]
+    async fn process(&self, number: u32) -> u32;
+}
+
+struct Doubler;
+
+impl Processor for Doubler {
+    async fn process(&self, number: u32) -> u32 {
+        number * 2
+    }
+}
 
 fn call(plugin: &TestPlugin, method: u32, body: &[u8]) -> Result<Vec<u8>, Status> {
     match plugin.as_caller().call_blocking(method, body, &CallOptions::new()) {
@@ -132,9 +149,36 @@ fn a_state_is_handed_over() {
     assert_eq!(call(&new, IMPORT_STATE, &[0, 0]).unwrap_err().code, Code::InvalidArgument);
 }
 
+/// The methods of the plugin's own life that its registry has.
+fn described(plugin: &TestPlugin) -> Vec<String> {
+    let registry = &plugin.session().peer().registry;
+    let methods = registry.service("rapace.Plugin").into_iter().flat_map(Service::methods);
+    methods.map(|method| format!("{} is {}", method.id(), method.signature())).collect()
+}
+
+#[test]
+fn who_has_a_state_says_so_when_it_meets_its_host() {
+    let exporter = || PluginMain::new("exporter", "1").export_state(|_| Vec::new());
+    let importer = PluginMain::new("importer", "1").import_state(|_, _| Ok(()));
+    let [both, exporter, importer] = [exporter().import_state(|_, _| Ok(())), exporter(), importer]
+        .map(|main| described(&FakeHost::new().start(main)));
+    assert_eq!(exporter, ["2003 is export_state() -> Vec<u8>"]);
+    assert_eq!(importer, ["2004 is import_state(Vec<u8>) -> ()"]);
+    assert_eq!(both, [exporter, importer].concat());
+}
+
+#[test]
+fn a_service_of_the_program_by_the_name_of_its_life_is_described_with_it() {
+    let main = PluginMain::new("processor", "1").serve(ProcessorServer::new(Doubler)).export_state(|_| Vec::new());
+    let plugin = FakeHost::new().start(main);
+    assert_eq!(described(&plugin).len(), 2);
+    assert_eq!(ProcessorClient::new(&plugin).blocking().process(4).unwrap(), 8);
+}
+
 #[test]
 fn who_has_no_state_says_so() {
     let plugin = FakeHost::new().start(PluginMain::new("stateless", "1"));
+    assert!(described(&plugin).is_empty());
     for method in [EXPORT_STATE, IMPORT_STATE] {
         assert_eq!(call(&plugin, method, &[0]).unwrap_err().code, Code::Unimplemented);
     }

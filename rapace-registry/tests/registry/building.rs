@@ -198,6 +198,13 @@ fn a_registry_that_is_too_large_is_refused() {
 
 proptest! {
     #[test]
+    fn a_service_that_is_described_again_is_the_same(drafts in strategies::drafts()) {
+        let registry = strategies::build(&drafts);
+        let services = registry.services().iter().map(Service::to_builder);
+        prop_assert_eq!(services.fold(Registry::builder(), |all, service| all.service(service)).build().unwrap(), registry);
+    }
+
+    #[test]
     fn the_order_of_building_does_not_matter(
         (one, other) in strategies::drafts().prop_flat_map(|drafts| {
             (Just(drafts.clone()).prop_shuffle(), Just(drafts).prop_shuffle())
