@@ -177,7 +177,8 @@ impl Shared {
                 self.join_points.lock().retain(|(name, _)| *name != found.name);
                 self.host.unload(&found.name);
             }
-            PluginChange::Rejected(rejected) => rejected.log(),
+            // The watcher has logged it.
+            PluginChange::Rejected(_) => {}
         }
     }
 
