@@ -84,6 +84,15 @@ fn the_example_in_both_formats_is_what_is_made_in_code() {
 }
 
 #[test]
+fn the_configuration_of_the_readme_is_one() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (toml, _) = rest.split_once("```").unwrap();
+    let config = read(Format::Toml, toml).unwrap();
+    assert_eq!((config.supervision.restart, config.discovery.watch), (Some(RestartPolicy::OnFailure), true));
+}
+
+#[test]
 fn a_file_is_read_by_the_end_of_its_name() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let toml = HostConfig::from_file(root.join("../docs/host.toml")).unwrap();
