@@ -4,9 +4,8 @@
 //! $ cargo run --example sdk
 //! "to be or not to be" has 6 words, 4 of them new
 //! "to see or not to see" has 6 words, 1 of them new
-//! the successor knows the words: "to be" has 2 words, 0 of them new
-//! a bad configuration: initialize failed: InvalidArgument: configuration: letters_min: invalid value: integer `-1`,
-//!     expected u8 at line 1 column 17
+//! its successor knows them: "to be" has 2 words, 0 of them new
+//! a bad configuration: configuration: letters_min: invalid value: integer `-1`, expected u8 at line 1 column 17
 //! ```
 //!
 //! This one program is the host and, started again with `--plugin`, its plugin. In a program of its own, `main` would be
@@ -18,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rapace::host::{ReloadError, StartCause};
 use rapace::plugin::schemars::{self, JsonSchema};
 use rapace::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -91,26 +91,25 @@ fn plugin() -> ExitCode {
 fn host() -> Result<(), Box<dyn Error>> {
     let host = PluginHost::builder(Config::new("sdk", env!("CARGO_PKG_VERSION"))).build()?;
     let program = std::env::current_exe()?;
-    let load = |name: &str, configuration: String| {
-        host.load(PluginSpec::new(name, &program).arg("--plugin").config_data(configuration.into_bytes()))
-    };
+    let version =
+        |options: String| PluginSpec::new("vocabulary", &program).arg("--plugin").config_data(options.into_bytes());
     let options = serde_json::to_string(&Options { letters_min: 2, report_seconds: 60 })?;
-    let old = load("old", options.clone())?;
-    let client = VocabularyClient::new(&old).blocking();
+    let plugin = host.load(version(options.clone()))?;
+    let client = VocabularyClient::new(&plugin).blocking();
     for text in ["to be or not to be", "to see or not to see"] {
         let (count, new) = client.read(text)?;
         println!("{text:?} has {count} words, {new} of them new");
     }
 
-    let state = old.call(2003, b"", &CallOptions::new())?;
-    let new = load("new", options)?;
-    new.call(2004, &state.body, &CallOptions::new())?;
-    old.shutdown();
-    let (count, unknown) = VocabularyClient::new(&new).blocking().read("to be")?;
-    println!("the successor knows the words: \"to be\" has {count} words, {unknown} of them new");
+    // Another process, which is given the state of the one that it replaces.
+    plugin.reload(version(options))?;
+    let (count, new) = client.read("to be")?;
+    println!("its successor knows them: \"to be\" has {count} words, {new} of them new");
 
-    if let Err(error) = load("wrong", r#"{"letters_min":-1}"#.to_owned()) {
-        println!("a bad configuration: {}", error.cause);
+    if let Err(ReloadError::Start(error)) = plugin.reload(version(r#"{"letters_min":-1}"#.to_owned()))
+        && let StartCause::Initialize(CallError::Status(status)) = *error.cause
+    {
+        println!("a bad configuration: {}", status.message);
     }
     host.shutdown();
     Ok(())
