@@ -1,15 +1,19 @@
-//! Runs plugins: starts their programs, initialises them, calls them, notices their end, and shuts them down.
+//! Runs plugins: finds and verifies their programs, starts, initialises, supervises, reloads and ends them.
 //!
 //! A [`PluginHost`] loads plugins; a [`PluginHandle`] is one of them, over all its lives: a restarted plugin has another
 //! process and another segment, and keeps its handle. No thread belongs to a plugin. One thread of the host reads what
-//! all plugins print; calls run on the threads that make them.
+//! all plugins print, and one attends to those that nobody waits for; calls run on the threads that make them.
 //!
 //! ```text
+//!   HostConfig, Deployment       a host from a file, and the directories that it follows
+//!   Discovery, Watcher           programs in directories
 //!   PluginHost, PluginHandle     what a user holds
+//!     supervisor.rs              does what the lifecycle asks for
+//!       lifecycle.rs             states and events, as a pure function
 //!     instance.rs                one life of a plugin: its process, its session, its end
-//!     state.rs, changes.rs       the states of a plugin, and who is told of them
+//!     changes.rs                 who is told of states
 //!     output.rs, tail.rs         what plugins print
-//!   rapace_session::Session      calls
+//!   rapace_session::CallerSlot   leads calls to whichever process is there
 //! ```
 //!
 //! ```no_run
