@@ -83,26 +83,23 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if std::env::args().nth(1).as_deref() == Some("--plugin") {
         return Ok(rapace::plugin::run(plugin));
     }
-    let registry = Services::new().calls::<WordsClient>().add(CounterServer::new(Reports::default())).registry()?;
-    let config = Config { registry, ..Config::new("words-host", "1.0.0") };
-
-    let reports = Reports::default();
-    let counted = reports.clone();
-    let services = move |_: &str| Services::new().add(CounterServer::new(counted.clone()));
-    let host = PluginHost::builder(config.clone()).services(services).build()?;
-    let process = host.load(PluginSpec::new("words", std::env::current_exe()?).arg("--plugin"))?;
-    run("a process:", &process, &reports)?;
+    let [of_process, of_built_in] = [(); 2].map(|()| Reports::default());
+    let counted = (of_process.clone(), of_built_in.clone());
+    let services = move |plugin: &str| {
+        let reports = if plugin == "process" { &counted.0 } else { &counted.1 };
+        Services::new().calls::<WordsClient>().add(CounterServer::new(reports.clone()))
+    };
+    let host = PluginHost::builder(Config::new("words-host", "1.0.0")).services(services).build()?;
+    let process = host.load(PluginSpec::new("process", std::env::current_exe()?).arg("--plugin"))?;
+    let built_in = host.load(PluginSpec::built_in(&BuiltIn::new("built-in", "1.0.0", serving())?))?;
+    run("a process:", &process, &of_process)?;
+    run("built in: ", &built_in, &of_built_in)?;
     host.shutdown();
-
-    let reports = Reports::default();
-    let services = Services::new().add(CounterServer::new(reports.clone()));
-    let built_in = BuiltIn::new("words", "1.0.0", serving())?.hosted_by(config, services);
-    run("built in: ", &built_in, &reports)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Does not know what kind of plugin it has.
-fn run(name: &str, plugin: &impl AsCaller, reports: &Reports) -> Result<(), Box<dyn Error>> {
+fn run(name: &str, plugin: &PluginHandle, reports: &Reports) -> Result<(), Box<dyn Error>> {
     let words = WordsClient::new(plugin).blocking();
     let (count, longest) = words.measure("one two everywhere")?;
     println!("{name}  {count} words, the longest is {longest:?}");
