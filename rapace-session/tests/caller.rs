@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -73,6 +74,26 @@ fn any_other_call_is_not() {
         // The next one finds the second session.
         assert_eq!(*slot.caller().call_blocking(1, b"", &CallOptions::new()).unwrap().body, *b"second");
     });
+}
+
+#[test]
+fn an_idempotent_call_is_run_twice_at_most() {
+    let (slot, ran) = (CallerSlot::new("nobody is there"), Arc::new(AtomicU32::new(0)));
+    let sessions = [(); 4].map(|()| {
+        let plugin = Arc::new(OnceLock::<Session<PeerB>>::new());
+        let (this, ran) = (Arc::clone(&plugin), Arc::clone(&ran));
+        let (host, serving) = pair(move |_: IncomingCall| {
+            ran.fetch_add(1, Ordering::SeqCst);
+            this.get().unwrap().close(&Status::new(Code::Aborted, "crashed"));
+        });
+        plugin.set(serving.clone()).unwrap();
+        serve(&serving);
+        host
+    });
+    slot.set_all(&sessions);
+    let error = slot.caller().call_blocking(1, b"", &CallOptions::new().idempotent()).unwrap_err();
+    assert!(matches!(error, CallError::SessionEnded { sent: true, .. }), "{error}");
+    assert_eq!(ran.load(Ordering::SeqCst), 2);
 }
 
 #[test]

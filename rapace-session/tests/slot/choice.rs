@@ -2,9 +2,11 @@
 
 use std::task::{Context, Waker};
 
-use rapace_session::{CallError, CallOptions, CallerSlot, Code, PeerA, PendingCall, Session, Status, Streams};
+use rapace_session::{
+    CallError, CallOptions, CallerSlot, Code, NoService, PeerA, PendingCall, Session, Status, Streams,
+};
 
-use super::{Desk, named, reason, served};
+use super::{Desk, named, pair, reason, served};
 
 fn in_flight<const N: usize>(sessions: [&Session<PeerA>; N]) -> [usize; N] {
     sessions.map(|session| session.stats().calls_in_flight)
@@ -99,6 +101,17 @@ fn a_session_that_refuses_is_passed_over_and_forgotten() {
     slot.add(&good);
     assert_eq!(slot.session_count(), 2);
     assert_eq!(*slot.caller().call_blocking(1, b"", &CallOptions::new()).unwrap().body, *b"good");
+}
+
+#[test]
+fn a_call_tries_a_bounded_number_of_sessions() {
+    let slot = CallerSlot::new("nobody is there");
+    let sessions = [(); 20].map(|()| pair(NoService).0);
+    sessions.iter().for_each(|session| session.retire(&reason()));
+    slot.set_all(&sessions);
+    let error = slot.caller().call_blocking(1, b"", &CallOptions::new()).unwrap_err();
+    assert_eq!(error, CallError::Refused { reason: reason() });
+    assert_eq!(slot.session_count(), 4);
 }
 
 #[test]
