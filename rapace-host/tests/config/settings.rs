@@ -126,6 +126,17 @@ fn of_two_permissions_the_stricter_holds() {
 }
 
 #[test]
+fn a_manifest_is_given_no_more_than_its_host_allows() {
+    let config = read(Format::Toml, example::TOML).unwrap();
+    let greedy = manifest(
+        "version = '1'\n[permissions]\nread = ['/']\nwrite = ['/']\nnetwork = true\nservices = ['Storage', 'Events']",
+    );
+    let allowed = config.plugin("shout", None, |_| None).unwrap().permissions;
+    assert_eq!(config.plugin("shout", Some(&greedy), |_| None).unwrap().permissions, allowed);
+    assert_ne!(Some(greedy.permissions), allowed);
+}
+
+#[test]
 fn of_two_limits_the_lower_holds() {
     let one = PluginLimits { memory_bytes: Some(10), calls: Some(3), ..PluginLimits::default() };
     let other = PluginLimits { memory_bytes: Some(7), calls: Some(4), processes: Some(1), ..PluginLimits::default() };
