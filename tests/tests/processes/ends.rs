@@ -17,8 +17,11 @@ fn a_plugin_that_goes_away_takes_no_more_calls_and_ends_those_in_flight() {
     let held = plugin.start_call(method::HOLD, b"in flight");
     let release = plugin.start_call(method::BYTES_LATER, b"");
     plugin.ask(method::GO_AWAY, &[]);
+    let before = plugin.stats().link.frames_sent;
     let refused = plugin.try_call(method::ECHO, b"").unwrap_err();
     assert_eq!(refused, CallError::Refused { reason: Status::new(Code::Unavailable, "the plugin drains") });
+    // The plugin would have refused it too, but it was not sent.
+    assert_eq!(plugin.stats().link.frames_sent, before);
     release.wait().unwrap();
     let Err(held) = held.try_wait() else { panic!("the call is held") };
     assert_eq!((plugin.end(), plugin.stats().calls_in_flight), (None, 1));
