@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rapace_core::{Geometry, GeometryError};
@@ -87,6 +88,8 @@ pub(crate) struct Context {
     pub(crate) output: OutputThread,
     pub(crate) attendance: Attendance,
     pub(crate) contracts: BTreeMap<String, ContractConfig>,
+    /// The host shuts down: nothing is started any more.
+    pub(crate) is_closed: AtomicBool,
 }
 
 /// A host to be.
@@ -155,6 +158,8 @@ impl PluginHostBuilder {
         let output = OutputThread::start(self.listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
         let Self { config, services, observer, shutdown_times, contracts, .. } = self;
-        Ok(PluginHost::new(Context { config, services, observer, shutdown_times, output, attendance, contracts }))
+        let is_closed = AtomicBool::new(false);
+        let context = Context { config, services, observer, shutdown_times, output, attendance, contracts, is_closed };
+        Ok(PluginHost::new(context))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use rapace_session::Config;
@@ -28,8 +29,6 @@ pub(crate) struct Plugins {
     loaded: Vec<PluginHandle>,
     /// What is being loaded, or has only just been.
     claims: Vec<Arc<Claim>>,
-    /// The host shuts down.
-    closed: bool,
 }
 
 /// What a plugin is the only one to have.
@@ -70,7 +69,10 @@ impl PluginHost {
             plugin.shutdown();
             return Err(error);
         }
-        loading.keep(&plugin);
+        if !loading.keep(&plugin) {
+            plugin.shutdown();
+            return Err(StartError::new(&plugin.0.spec(), StartCause::HostShutDown));
+        }
         Ok(plugin)
     }
 
@@ -82,7 +84,9 @@ impl PluginHost {
     pub fn keep(&self, spec: PluginSpec) -> Result<PluginHandle, StartError> {
         let loading = self.claim(&spec)?;
         let plugin = PluginHandle::new(&self.context, spec);
-        loading.keep(&plugin);
+        if !loading.keep(&plugin) {
+            return Err(StartError::new(&plugin.0.spec(), StartCause::HostShutDown));
+        }
         if plugin.0.spec().is_by_hand {
             return Ok(plugin);
         }
@@ -120,10 +124,14 @@ impl PluginHost {
     /// Shuts a plugin down and forgets it; `None` when there is none of that name.
     pub fn unload(&self, name: &str) -> Option<PluginHandle> {
         let plugin = self.plugin(name)?;
+        plugin.0.is_unloaded.store(true, Ordering::SeqCst);
         plugin.shutdown();
         let mut plugins = self.plugins.lock();
-        plugins.loaded.retain(|loaded| loaded.name() != name);
-        plugins.claims.retain(|claim| &*claim.name != name);
+        // Another unload may have been faster, and have made room for another plugin of this name.
+        if let Some(at) = plugins.loaded.iter().position(|loaded| Arc::ptr_eq(&loaded.0, &plugin.0)) {
+            plugins.loaded.remove(at);
+            plugins.claims.retain(|claim| &*claim.name != name);
+        }
         Some(plugin)
     }
 
@@ -131,7 +139,7 @@ impl PluginHost {
         let claim = Claim { name: Arc::clone(&spec.name), contracts: spec.contracts.clone() };
         let mut plugins = self.plugins.lock();
         let taken = |cause| Err::<(), _>(StartError::new(spec, cause));
-        if plugins.closed {
+        if self.context.is_closed.load(Ordering::SeqCst) {
             taken(StartCause::HostShutDown)?;
         }
         if plugins.claims.iter().any(|other| other.name == claim.name) {
@@ -223,7 +231,9 @@ impl PluginHost {
     /// Shuts all plugins down, the one that was loaded last first, and says how each of them ended that ran. From now on
     /// none is loaded.
     pub fn shutdown(&self) -> Vec<(Arc<str>, ShutdownReport)> {
-        self.plugins.lock().closed = true;
+        let plugins = self.plugins.lock();
+        self.context.is_closed.store(true, Ordering::SeqCst);
+        drop(plugins);
         let ended = |plugin: PluginHandle| Some((plugin.shared_name(), plugin.shutdown()?));
         self.plugins().into_iter().rev().filter_map(ended).collect()
     }
@@ -237,9 +247,15 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn keep(mut self, plugin: &PluginHandle) {
-        self.host.plugins.lock().loaded.push(plugin.clone());
-        self.kept = true;
+    /// The host has it from now on, unless it has shut down meanwhile; says which.
+    fn keep(mut self, plugin: &PluginHandle) -> bool {
+        let mut plugins = self.host.plugins.lock();
+        if !self.host.context.is_closed.load(Ordering::SeqCst) {
+            plugins.loaded.push(plugin.clone());
+            self.kept = true;
+        }
+        drop(plugins);
+        self.kept
     }
 }
 

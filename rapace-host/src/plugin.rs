@@ -25,7 +25,7 @@ use crate::look::look_after;
 use crate::policy::Supervision;
 use crate::seat::{Passage, Seat};
 use crate::spec::PluginSpec;
-use crate::start::StartError;
+use crate::start::{StartCause, StartError};
 
 /// A plugin of a host. Cheap to clone; all its methods may be called from many threads at once.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) changes: Changes,
     /// Calls wait: the plugin is on its way.
     pub(crate) holds_calls: AtomicBool,
+    /// Its host has forgotten it.
+    pub(crate) is_unloaded: AtomicBool,
     /// Seats there have been.
     numbers: AtomicU32,
     /// Held by whoever starts the plugin or shuts it down, and by an observer who does so when it is told of that.
@@ -98,6 +100,7 @@ impl PluginHandle {
                 gate,
                 changes,
                 holds_calls,
+                is_unloaded: AtomicBool::new(false),
                 numbers,
                 in_transition: ReentrantMutex::default(),
             }
@@ -279,6 +282,14 @@ impl Shared {
 
     pub(crate) fn spec(&self) -> Arc<PluginSpec> {
         Arc::clone(&self.seats.lock().spec)
+    }
+
+    /// Why it is never started again, if it is not.
+    pub(crate) fn is_at_its_end(&self) -> Option<StartCause> {
+        if self.is_unloaded.load(Ordering::SeqCst) {
+            return Some(StartCause::Unloaded);
+        }
+        self.context.is_closed.load(Ordering::SeqCst).then_some(StartCause::HostShutDown)
     }
 
     pub(crate) fn supervision(&self) -> Supervision {

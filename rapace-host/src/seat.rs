@@ -29,8 +29,10 @@ struct Life {
     restarts: Restarts,
     /// Says which timer is armed: others are of the past.
     timer: u64,
-    /// It was stopped because nothing called it.
+    /// It is stopped because nothing calls it, or is about to be.
     idle: bool,
+    /// Somebody has shut it down: it is started by hand only.
+    rests: bool,
 }
 
 /// What goes along with a chain of transitions, and what comes of it.
@@ -67,7 +69,8 @@ impl Seat {
     /// An empty one.
     pub(crate) fn new(number: u32, spec: &Arc<PluginSpec>) -> Self {
         let (instance, crash, restarts) = (None, None, Restarts::default());
-        let life = Life { state: PluginState::Discovered, instance, crash, restarts, timer: 0, idle: false };
+        let (state, timer) = (PluginState::Discovered, 0);
+        let life = Life { state, instance, crash, restarts, timer, idle: false, rests: false };
         Self { number, spec: Arc::clone(spec), life: Mutex::new(life) }
     }
 
@@ -85,10 +88,26 @@ impl Seat {
         self.life.lock().crash.clone()
     }
 
-    /// Whether a call is to start it: it was stopped because there was none.
+    /// Whether a call is to start it: it was stopped because there was none, or falls asleep just now.
     pub(crate) fn is_asleep(&self) -> bool {
         let life = self.life.lock();
-        life.idle && life.state == PluginState::Stopped
+        // It may have failed as it fell asleep.
+        let sleeps = matches!(
+            life.state,
+            PluginState::Draining | PluginState::ShuttingDown | PluginState::Stopped | PluginState::Crashed
+        );
+        life.idle && sleeps
+    }
+
+    /// Neither a call nor the policy is to start it from now on, until somebody does.
+    pub(crate) fn rest(&self) {
+        let mut life = self.life.lock();
+        (life.rests, life.idle) = (true, false);
+    }
+
+    /// Somebody starts it: the policy has its say again.
+    pub(crate) fn rouse(&self) {
+        self.life.lock().rests = false;
     }
 
     /// Whether this still is the timer that starts it.
@@ -124,15 +143,23 @@ impl Seat {
         {
             return None;
         }
+        // What the policy says of an end before a shutdown comes too late.
+        if life.rests && matches!(event, PluginEvent::Retry | PluginEvent::GiveUp) {
+            return None;
+        }
         let (to, actions) = life.state.after(event)?;
         let step = Step { from: std::mem::replace(&mut life.state, to), to, actions };
+        // Who is being stopped knows already why.
+        let is_stopping = matches!(step.from, PluginState::Draining | PluginState::ShuttingDown);
+        if !is_stopping && matches!(event, PluginEvent::Drain | PluginEvent::Exited | PluginEvent::Died) {
+            life.idle = passage.idle;
+        }
         match event {
             PluginEvent::Connect => {
                 life.instance = passage.instance.take();
                 (life.crash, life.idle) = (None, false);
             }
             PluginEvent::Died => life.crash = passage.crash.take(),
-            PluginEvent::Exited => life.idle = passage.idle,
             _ => {}
         }
         if actions.contains(&PluginAction::Release) {

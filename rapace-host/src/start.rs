@@ -80,6 +80,9 @@ pub enum StartCause {
     /// The host shuts down.
     #[error("the host shuts down")]
     HostShutDown,
+    /// The host has forgotten the plugin.
+    #[error("it has been unloaded")]
+    Unloaded,
     /// There is no such program.
     #[error("there is no such program")]
     NotFound,

@@ -118,8 +118,15 @@ impl Shared {
         PluginEvent::Exited
     }
 
-    /// Starts what has this seat from now on.
+    /// Starts what has this seat from now on, unless something has it.
     pub(crate) fn start(self: &Arc<Self>, seat: &Arc<Seat>, is_trial: bool) -> Result<(), StartError> {
+        if let Some(cause) = self.is_at_its_end() {
+            return Err(StartError::new(&seat.spec, cause));
+        }
+        if seat.instance().is_some() {
+            return Ok(());
+        }
+        seat.rouse();
         let instance = match Instance::start(&self.context, &seat.spec) {
             Ok(instance) => Arc::new(instance),
             Err(error) => {
@@ -143,6 +150,9 @@ impl Shared {
 
     /// Lets calls in flight end, and shuts it down; `None` when it does not run.
     pub(crate) fn stop(self: &Arc<Self>, seat: &Arc<Seat>, idle: bool) -> Option<ShutdownReport> {
+        if !idle {
+            seat.rest();
+        }
         let mut passage = Passage { idle, ..Passage::default() };
         self.drive(seat, PluginEvent::Drain, &mut passage);
         self.drive(seat, PluginEvent::ShutDown, &mut passage);
@@ -214,6 +224,9 @@ impl Shared {
             && let Some(Err(error)) = results.into_iter().next()
         {
             self.slot.fail(&Status::new(Code::Unavailable, error.to_string()));
+        } else if self.state() != PluginState::Running {
+            // Somebody else has decided meanwhile that it does not wake.
+            self.slot.fail(&self.absence());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A host and its plugins in processes of their own: this test program again, told its role by a variable.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attacks;
 mod census;
 mod deploying;
 mod directory;

@@ -1,0 +1,212 @@
+//! Things that come at the wrong moment, from observers, other threads and plugins.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+
+use rapace_host::{
+    Backoff, PluginHandle, PluginHost, PluginState, RestartLimit, RestartPolicy, ShutdownTimes, StateChange,
+    Supervision,
+};
+use rapace_session::{AsCaller, CallError, CallOptions};
+
+use crate::plugin::{ECHO, GATE};
+use crate::{PATIENCE, config, gate, spec, watched, with_patience};
+
+const TINY: Duration = Duration::from_millis(20);
+
+/// Restarts what has crashed, after this pause.
+fn restarting(pause: Duration) -> Supervision {
+    let backoff = Backoff { first: pause, most: pause, ..Backoff::default() };
+    let limit = RestartLimit { restarts: 1000, ..RestartLimit::default() };
+    Supervision { restart: RestartPolicy::OnFailure, backoff, limit, ..Supervision::default() }
+}
+
+fn idle(timeout: Duration) -> Supervision {
+    Supervision { idle_timeout: Some(timeout), ..Supervision::default() }
+}
+
+#[track_caller]
+fn until(changes: &mpsc::Receiver<StateChange>, state: PluginState) {
+    while changes.recv_timeout(PATIENCE).unwrap().to != state {}
+}
+
+fn echo(plugin: &PluginHandle) -> Result<(), CallError> {
+    plugin.call(ECHO, b"any", &CallOptions::new().deadline(PATIENCE)).map(drop)
+}
+
+/// A place for what an observer uses, which is made after it.
+type Place<T> = Arc<Mutex<Option<T>>>;
+
+#[test]
+fn who_hears_of_a_crash_may_have_it_rest() {
+    let place: Place<PluginHandle> = Place::default();
+    let (to_end, (told, heard)) = (Arc::clone(&place), mpsc::channel());
+    let observer = move |change: &StateChange| {
+        if change.to == PluginState::Crashed {
+            let plugin = to_end.lock().unwrap().clone();
+            assert!(plugin.unwrap().shutdown().is_none());
+        }
+        let _ = told.send(change.to);
+    };
+    let host = PluginHost::builder(config()).on_state(observer).build().unwrap();
+    let plugin = host.load(spec("plain").supervision(restarting(PATIENCE))).unwrap();
+    *place.lock().unwrap() = Some(plugin.clone());
+    plugin.kill();
+    while heard.recv_timeout(PATIENCE).unwrap() != PluginState::Crashed {}
+    // It is started by hand, and not because a time has come.
+    plugin.restart().unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE), Ok(PluginState::Connected));
+    place.lock().unwrap().take();
+}
+
+#[test]
+fn a_host_that_has_shut_down_starts_nothing_any_more() {
+    let (host, changes) = watched(PluginHost::builder(config()));
+    let plugin = host.load(spec("plain").supervision(idle(TINY))).unwrap();
+    until(&changes, PluginState::Stopped);
+    // Asleep, it has nothing to shut down.
+    assert!(host.shutdown().is_empty());
+    let error = echo(&plugin).unwrap_err();
+    assert!(matches!(error, CallError::Refused { .. }), "{error}");
+    let error = plugin.restart().unwrap_err();
+    assert_eq!(error.cause.to_string(), "the host shuts down");
+    assert_eq!(plugin.state(), PluginState::Stopped);
+}
+
+#[test]
+fn a_plugin_that_is_asleep_when_it_is_shut_down_stays_so() {
+    let (host, changes) = watched(PluginHost::builder(config()));
+    let plugin = host.load(spec("plain").supervision(idle(TINY))).unwrap();
+    until(&changes, PluginState::Stopped);
+    assert!(plugin.shutdown().is_none());
+    let error = echo(&plugin).unwrap_err();
+    assert!(matches!(error, CallError::Refused { .. }), "{error}");
+    plugin.restart().unwrap();
+    echo(&plugin).unwrap();
+}
+
+#[test]
+fn a_plugin_that_is_being_loaded_when_its_host_shuts_down_does_not_stay() {
+    let ((starts, begun), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
+    let may_go = Mutex::new(may_go);
+    let services = move |_: &str| {
+        starts.send(()).unwrap();
+        may_go.lock().unwrap().recv().unwrap();
+        crate::answers
+    };
+    let host = PluginHost::builder(config()).services(services).build().unwrap();
+    thread::scope(|scope| {
+        let loads = scope.spawn(|| host.load(spec("plain")));
+        begun.recv_timeout(PATIENCE).unwrap();
+        assert!(host.shutdown().is_empty());
+        go.send(()).unwrap();
+        assert_eq!(loads.join().unwrap().unwrap_err().cause.to_string(), "the host shuts down");
+    });
+    assert!(host.plugins().is_empty());
+}
+
+#[test]
+fn a_call_that_comes_while_its_plugin_falls_asleep_waits_until_it_is_awake() {
+    let (_reader, writer, gate) = gate();
+    let times = ShutdownTimes { exit: PATIENCE, ..ShutdownTimes::default() };
+    let (host, changes) = watched(with_patience(PATIENCE).shutdown_times(times));
+    let plugin = host.load(spec("plain").env(GATE, gate).supervision(idle(TINY))).unwrap();
+    until(&changes, PluginState::ShuttingDown);
+    let error = plugin.call(ECHO, b"", &CallOptions::new().deadline(TINY)).unwrap_err();
+    assert!(matches!(error, CallError::NoSession { .. }), "{error}");
+    drop(writer);
+    echo(&plugin).unwrap();
+}
+
+#[test]
+fn a_plugin_that_fails_as_it_falls_asleep_is_started_by_the_next_call() {
+    let (host, changes) = watched(PluginHost::builder(config()));
+    let plugin = host.load(spec("fails at the end").supervision(idle(TINY))).unwrap();
+    until(&changes, PluginState::Crashed);
+    assert!(plugin.crash().is_some());
+    echo(&plugin).unwrap();
+}
+
+#[test]
+fn a_call_that_waits_for_one_that_will_not_wake_is_told_so() {
+    let ((starts, begun), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
+    let (place, may_go): (Place<PluginHandle>, _) = (Place::default(), Mutex::new(may_go));
+    let to_end = Arc::clone(&place);
+    let services = move |_: &str| {
+        if let Some(plugin) = to_end.lock().unwrap().take() {
+            // The reload has the plugin for itself meanwhile, and this is its thread.
+            starts.send(()).unwrap();
+            may_go.lock().unwrap().recv().unwrap();
+            plugin.shutdown();
+        }
+        crate::answers
+    };
+    let (host, changes) = watched(with_patience(PATIENCE).services(services));
+    let plugin = host.load(spec("plain").supervision(idle(TINY))).unwrap();
+    until(&changes, PluginState::Stopped);
+    *place.lock().unwrap() = Some(plugin.clone());
+    let caller = plugin.as_caller();
+    thread::scope(|scope| {
+        let reload = scope.spawn(|| plugin.reload(spec("plain").env(crate::plugin::ROLE, "dies at start")));
+        begun.recv_timeout(PATIENCE).unwrap();
+        let options = CallOptions::new();
+        let mut call = Box::pin(caller.call(ECHO, b"", &options));
+        let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        go.send(()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = runtime.block_on(call).unwrap_err();
+        assert!(matches!(error, CallError::Refused { .. }), "{error}");
+        reload.join().unwrap().unwrap_err();
+    });
+}
+
+#[test]
+fn an_unload_takes_nothing_but_what_it_has_shut_down() {
+    let place: Arc<OnceLock<std::sync::Weak<PluginHost>>> = Arc::default();
+    let (host_of, once) = (Arc::clone(&place), AtomicBool::new(false));
+    let observer = move |change: &StateChange| {
+        let host = host_of.get().and_then(std::sync::Weak::upgrade);
+        if change.to == PluginState::Stopped && !once.swap(true, SeqCst) {
+            // Another one of that name comes before the first unload is at its end.
+            let host = host.unwrap();
+            host.unload("plain").unwrap();
+            host.load(spec("plain").contract("c", "second")).unwrap();
+        }
+    };
+    let host = Arc::new(PluginHost::builder(config()).on_state(observer).build().unwrap());
+    place.set(Arc::downgrade(&host)).unwrap();
+    let first = host.load(spec("plain").contract("c", "first")).unwrap();
+    host.unload("plain").unwrap();
+    let second = host.plugin("plain").unwrap();
+    echo(&second).unwrap();
+    assert!(host.get("c", "first").is_none() && host.get("c", "second").is_some());
+    let error = first.restart().unwrap_err();
+    assert_eq!(error.cause.to_string(), "it has been unloaded");
+}
+
+#[test]
+fn two_restarts_one_within_the_other_start_it_once() {
+    let (place, started): (Place<PluginHandle>, Arc<AtomicU32>) = Default::default();
+    let (to_restart, count) = (Arc::clone(&place), Arc::clone(&started));
+    let observer = move |change: &StateChange| {
+        if change.to == PluginState::Stopped
+            && let Some(plugin) = { to_restart.lock().unwrap().take() }
+        {
+            plugin.restart().unwrap();
+        }
+    };
+    let services = move |_: &str| {
+        count.fetch_add(1, SeqCst);
+        crate::answers
+    };
+    let host = PluginHost::builder(config()).services(services).on_state(observer).build().unwrap();
+    let plugin = host.load(spec("plain")).unwrap();
+    *place.lock().unwrap() = Some(plugin.clone());
+    plugin.restart().unwrap();
+    echo(&plugin).unwrap();
+    assert_eq!(started.load(SeqCst), 2);
+}
