@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) seats: Mutex<Seats>,
     /// Leads to the sessions of those that take calls.
     pub(crate) slot: CallerSlot,
+    /// Held while the slot is filled, so that what is in it is never older than the states.
+    pub(crate) routing: Mutex<()>,
     pub(crate) gate: Arc<PluginGate>,
     pub(crate) changes: Changes,
     /// Calls wait: the plugin is on its way.
@@ -97,6 +99,7 @@ impl PluginHandle {
                 name,
                 seats,
                 slot,
+                routing: Mutex::default(),
                 gate,
                 changes,
                 holds_calls,

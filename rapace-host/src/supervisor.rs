@@ -209,6 +209,7 @@ impl Shared {
 
     /// Leads calls to the sessions that take them.
     pub(crate) fn route(&self) {
+        let _routing = self.routing.lock();
         let seats = self.seats();
         let running = seats.iter().filter(|seat| seat.state() == PluginState::Running);
         let sessions: Vec<Session<_>> = running.filter_map(|seat| Some(seat.instance()?.session.clone())).collect();
