@@ -13,7 +13,7 @@ use rapace_host::{
 use rapace_session::{AsCaller, CallError, CallOptions};
 
 use crate::plugin::{ECHO, GATE};
-use crate::{PATIENCE, config, gate, spec, watched, with_patience};
+use crate::{PATIENCE, config, eventually, gate, spec, watched, with_patience};
 
 const TINY: Duration = Duration::from_millis(20);
 
@@ -186,6 +186,17 @@ fn an_unload_takes_nothing_but_what_it_has_shut_down() {
     assert!(host.get("c", "first").is_none() && host.get("c", "second").is_some());
     let error = first.restart().unwrap_err();
     assert_eq!(error.cause.to_string(), "it has been unloaded");
+}
+
+#[test]
+fn an_observer_that_panics_stops_no_restart() {
+    let observer = |change: &StateChange| assert!(change.to != PluginState::Crashed, "a fault of the observer's");
+    let host = PluginHost::builder(config()).on_state(observer).build().unwrap();
+    let plugin = host.load(spec("plain").supervision(restarting(TINY))).unwrap();
+    let pid = plugin.process_id();
+    plugin.kill();
+    eventually("it is started again", || plugin.process_id().is_some_and(|now| Some(now) != pid));
+    eventually("it takes calls", || echo(&plugin).is_ok());
 }
 
 #[test]
