@@ -57,7 +57,8 @@ impl PluginHost {
             .context
             .attendance
             .within(|| Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)))?;
-        let plugins = Arc::clone(&self.plugins);
+        // The task is the host's, and does not keep it.
+        let plugins = Arc::downgrade(&self.plugins);
         self.context.attendance.spawn(async move {
             let mut is_first = true;
             while let Some(signal) = next(&mut interrupts, &mut terminations).await {
@@ -67,7 +68,7 @@ impl PluginHost {
                     let _ = told.send(signal);
                     continue;
                 }
-                let plugins = plugins.lock().loaded();
+                let Some(plugins) = plugins.upgrade().map(|plugins| plugins.lock().loaded()) else { return };
                 let killed = spawn_blocking(move || plugins.iter().for_each(|plugin| _ = plugin.kill()));
                 let _ = killed.await;
             }

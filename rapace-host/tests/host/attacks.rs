@@ -13,7 +13,7 @@ use rapace_host::{
 use rapace_session::{AsCaller, CallError, CallOptions};
 
 use crate::plugin::{ECHO, GATE};
-use crate::{PATIENCE, config, eventually, gate, spec, watched, with_patience};
+use crate::{PATIENCE, config, eventually, gate, is_there, spec, watched, with_patience};
 
 const TINY: Duration = Duration::from_millis(20);
 
@@ -220,4 +220,23 @@ fn two_restarts_one_within_the_other_start_it_once() {
     plugin.restart().unwrap();
     echo(&plugin).unwrap();
     assert_eq!(started.load(SeqCst), 2);
+}
+
+#[test]
+fn a_host_that_listens_for_signals_is_dropped_as_any_other() {
+    const ALONE: &str = "RAPACE_TEST_SIGNALS";
+    if std::env::var_os(ALONE).is_none() {
+        // Signals are told to all of a process, which is to be its own.
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        alone.args(["--exact", "attacks::a_host_that_listens_for_signals_is_dropped_as_any_other"]).env(ALONE, "1");
+        assert!(alone.output().unwrap().status.success());
+        return;
+    }
+    let host = PluginHost::builder(config()).build().unwrap();
+    let signals = host.end_signals().unwrap();
+    let pid = host.load(spec("plain")).unwrap().process_id().unwrap();
+    drop(host);
+    eventually("its plugin is gone", || !is_there(pid));
+    // There is nobody who could tell of one any more.
+    signals.wait();
 }
