@@ -114,7 +114,8 @@ impl Shared {
 
     /// Stops it, unless it says that it is at work, or a call has come meanwhile.
     fn stop_if_idle(self: &Arc<Self>) {
-        let _in_transition = self.in_transition.lock();
+        // Who is being started, stopped or replaced is not idle, and may take its time. It will be looked at again.
+        let Some(_in_transition) = self.in_transition.try_lock() else { return };
         let seats: Vec<_> = self.seats().into_iter().filter(|seat| seat.state() == PluginState::Running).collect();
         let is_idle = |seat: &Arc<Seat>| {
             let Some(instance) = seat.instance() else { return true };

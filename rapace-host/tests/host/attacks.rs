@@ -223,6 +223,45 @@ fn two_restarts_one_within_the_other_start_it_once() {
 }
 
 #[test]
+fn a_plugin_that_is_long_in_transition_takes_no_threads_from_the_others() {
+    let ((starts, begun), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
+    let (is_held, may_go) = (Arc::new(AtomicBool::new(false)), Mutex::new(may_go));
+    let holds = Arc::clone(&is_held);
+    let services = move |name: &str| {
+        if name == "held" && holds.load(SeqCst) {
+            starts.send(()).unwrap();
+            may_go.lock().unwrap().recv().unwrap();
+        }
+        crate::answers
+    };
+    let host = PluginHost::builder(config()).services(services).build().unwrap();
+    let other = host.load(spec("other").supervision(restarting(Duration::ZERO))).unwrap();
+    // It is found idle again and again, and says that it is not.
+    let busy = spec("held").env(crate::plugin::ROLE, "busy").supervision(idle(Duration::ZERO));
+    let held = host.load(busy.clone()).unwrap();
+    is_held.store(true, SeqCst);
+    thread::scope(|scope| {
+        let reload = scope.spawn(|| held.reload(busy));
+        begun.recv_timeout(PATIENCE).unwrap();
+        let done = (0..40).try_for_each(|_| {
+            let pid = other.process_id();
+            other.kill();
+            let start = std::time::Instant::now();
+            while other.process_id().is_none_or(|now| Some(now) == pid) {
+                if start.elapsed() > PATIENCE / 4 {
+                    return Err("it is not started again");
+                }
+                thread::yield_now();
+            }
+            Ok(())
+        });
+        go.send(()).unwrap();
+        reload.join().unwrap().unwrap();
+        assert_eq!(done, Ok(()));
+    });
+}
+
+#[test]
 fn a_host_that_listens_for_signals_is_dropped_as_any_other() {
     const ALONE: &str = "RAPACE_TEST_SIGNALS";
     if std::env::var_os(ALONE).is_none() {
