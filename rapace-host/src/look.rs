@@ -99,6 +99,10 @@ impl Shared {
 
     fn is_unresponsive(self: &Arc<Self>, seat: &Arc<Seat>, silent: Duration, again: bool) {
         let Some(instance) = seat.instance() else { return };
+        // One that sets itself up, or is shut down, has its own time for that.
+        if !matches!(seat.state(), PluginState::Running | PluginState::Draining) {
+            return;
+        }
         if !again {
             tracing::warn!(plugin = %self.name, pid = instance.pid, ?silent, "is unresponsive");
         }

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use rapace_host::{
-    Backoff, PluginHandle, PluginHost, PluginState, RestartLimit, RestartPolicy, ShutdownTimes, StateChange,
-    Supervision,
+    Backoff, Ending, PluginHandle, PluginHost, PluginState, RestartLimit, RestartPolicy, ShutdownTimes, StateChange,
+    Supervision, Unresponsive,
 };
-use rapace_session::{AsCaller, CallError, CallOptions};
+use rapace_session::{AsCaller, CallError, CallOptions, Config, Timeouts};
 
 use crate::plugin::{ECHO, GATE};
 use crate::{PATIENCE, config, eventually, gate, is_there, spec, watched, with_patience};
@@ -186,6 +186,23 @@ fn an_unload_takes_nothing_but_what_it_has_shut_down() {
     assert!(host.get("c", "first").is_none() && host.get("c", "second").is_some());
     let error = first.restart().unwrap_err();
     assert_eq!(error.cause.to_string(), "it has been unloaded");
+}
+
+#[test]
+fn a_plugin_that_takes_its_time_to_shut_down_is_not_killed_for_its_silence() {
+    let timeouts = Timeouts { liveness: Duration::from_millis(100), ..Timeouts::default() };
+    let times = ShutdownTimes {
+        acknowledge: Duration::from_secs(2),
+        exit: TINY,
+        terminate: PATIENCE,
+        ..ShutdownTimes::default()
+    };
+    let host = PluginHost::builder(Config { timeouts, ..config() }).shutdown_times(times).build().unwrap();
+    let supervision = Supervision { unresponsive: Unresponsive::Kill, ..Supervision::default() };
+    let plugin = host.load(spec("stubborn").supervision(supervision)).unwrap();
+    echo(&plugin).unwrap();
+    let report = plugin.shutdown().unwrap();
+    assert_eq!(report.ending, Ending::Terminated, "{report}");
 }
 
 #[test]
