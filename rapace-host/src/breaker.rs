@@ -1,7 +1,7 @@
 //! Refuses calls to a plugin that fails, instead of trying each.
 //!
 //! Closed, it counts failures in a row; open, it refuses; half open, it lets one call through and waits for what becomes
-//! of it.
+//! of it. Calls that say nothing of the plugin, because they did not reach it or were given up, change nothing.
 
 use std::time::{Duration, Instant};
 
@@ -76,9 +76,17 @@ impl Circuit {
         Err(Status::new(Code::Unavailable, text))
     }
 
-    /// A call that was admitted has ended; says whether the breaker has opened with it.
-    pub(crate) fn ended(&self, failed: bool, now: Instant) -> bool {
+    /// A call that was admitted has ended, and has failed, or not, or says nothing; says whether the breaker has opened with
+    /// it.
+    pub(crate) fn ended(&self, failed: Option<bool>, now: Instant) -> bool {
         let mut state = self.state.lock();
+        let Some(failed) = failed else {
+            if let State::HalfOpen { .. } = *state {
+                // The next call is tried in its place.
+                *state = State::Open { until: now };
+            }
+            return false;
+        };
         let failures = match *state {
             // One that was admitted before says nothing new.
             State::Open { .. } => return false,
@@ -102,13 +110,18 @@ fn later(from: Instant, time: Duration) -> Instant {
     from.checked_add(time).unwrap_or_else(|| from + Duration::from_secs(100 * 366 * 24 * 3600))
 }
 
-/// Whether a call failed by the plugin's fault: what it answers is its own affair, also if that is an error.
-pub(crate) fn is_failure(outcome: Result<(), &CallError>) -> bool {
+/// Whether a call failed by the plugin's fault: what it answers is its own affair, also if that is an error. Nothing is said
+/// by one that did not reach it, or that its caller gave up.
+pub(crate) fn is_failure(outcome: Result<(), &CallError>) -> Option<bool> {
     match outcome {
-        Ok(()) | Err(CallError::Refused { .. } | CallError::Incompatible { .. }) => false,
-        Err(CallError::TooLarge { .. } | CallError::TooDeep { .. }) => false,
-        Err(CallError::Status(status)) => matches!(status.code, Code::Internal | Code::Unavailable | Code::DataLoss),
-        Err(_) => true,
+        Ok(()) => Some(false),
+        Err(CallError::Refused { .. } | CallError::Incompatible { .. }) => None,
+        Err(CallError::TooLarge { .. } | CallError::TooDeep { .. } | CallError::WouldBlock) => None,
+        Err(CallError::Status(status)) => match status.code {
+            Code::Cancelled => None,
+            code => Some(matches!(code, Code::Internal | Code::Unavailable | Code::DataLoss)),
+        },
+        Err(_) => Some(true),
     }
 }
 
@@ -127,10 +140,10 @@ mod tests {
         let (circuit, now) = circuit();
         for failed in [true, true, false, true, true] {
             assert_eq!(circuit.admit(now), Ok(()));
-            assert!(!circuit.ended(failed, now));
+            assert!(!circuit.ended(Some(failed), now));
         }
         assert_eq!(circuit.state(), BreakerState::Closed);
-        assert!(circuit.ended(true, now));
+        assert!(circuit.ended(Some(true), now));
         assert_eq!(circuit.state(), BreakerState::Open);
         let refused = circuit.admit(now + SECOND).unwrap_err();
         assert_eq!(refused.code, Code::Unavailable);
@@ -140,30 +153,47 @@ mod tests {
     #[test]
     fn one_call_is_tried_and_decides() {
         let (circuit, now) = circuit();
-        assert_eq!([(); 3].map(|()| circuit.ended(true, now)), [false, false, true]);
+        assert_eq!([(); 3].map(|()| circuit.ended(Some(true), now)), [false, false, true]);
         assert_eq!(circuit.admit(now + 10 * SECOND), Ok(()));
         assert_eq!(circuit.state(), BreakerState::HalfOpen);
         assert!(circuit.admit(now + 10 * SECOND).is_err());
-        assert!(circuit.ended(true, now + 11 * SECOND));
+        assert!(circuit.ended(Some(true), now + 11 * SECOND));
         assert!(circuit.admit(now + 20 * SECOND).is_err());
         assert_eq!(circuit.admit(now + 21 * SECOND), Ok(()));
-        assert!(!circuit.ended(false, now + 21 * SECOND));
+        assert!(!circuit.ended(Some(false), now + 21 * SECOND));
         assert_eq!(circuit.state(), BreakerState::Closed);
     }
 
     #[test]
     fn a_trial_that_nobody_hears_of_again_is_followed_by_another() {
         let (circuit, now) = circuit();
-        assert_eq!([(); 3].map(|()| circuit.ended(true, now)), [false, false, true]);
+        assert_eq!([(); 3].map(|()| circuit.ended(Some(true), now)), [false, false, true]);
         assert_eq!(circuit.admit(now + 10 * SECOND), Ok(()));
         assert!(circuit.admit(now + 19 * SECOND).is_err());
         assert_eq!(circuit.admit(now + 20 * SECOND), Ok(()));
     }
 
     #[test]
+    fn what_says_nothing_of_the_plugin_neither_opens_nor_closes_it() {
+        let refused = CallError::Refused { reason: Status::new(Code::Unavailable, "crashed") };
+        let given_up = CallError::Status(Status::new(Code::Cancelled, "the caller has given the call up"));
+        let late = CallError::DeadlineExceeded { waited: SECOND };
+        assert_eq!([&refused, &given_up, &late].map(|error| is_failure(Err(error))), [None, None, Some(true)]);
+        let (circuit, now) = circuit();
+        assert_eq!([Some(true), Some(true), None].map(|failed| circuit.ended(failed, now)), [false; 3]);
+        assert!(circuit.ended(Some(true), now));
+        // The trial is given up: another one is made.
+        assert_eq!(circuit.admit(now + 10 * SECOND), Ok(()));
+        assert!(!circuit.ended(None, now + 11 * SECOND));
+        assert_eq!(circuit.state(), BreakerState::Open);
+        assert_eq!(circuit.admit(now + 11 * SECOND), Ok(()));
+        assert_eq!(circuit.state(), BreakerState::HalfOpen);
+    }
+
+    #[test]
     fn a_time_without_end_is_no_overflow() {
         let circuit = Circuit::new(Breaker { failures: 0, open: Duration::MAX });
-        assert!(circuit.ended(true, Instant::now()));
+        assert!(circuit.ended(Some(true), Instant::now()));
         assert!(circuit.admit(Instant::now()).is_err());
         circuit.close();
         assert_eq!(circuit.state(), BreakerState::Closed);

@@ -1,9 +1,10 @@
 //! What every call of a plugin passes: its breaker, and the one who is told that there are calls.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use parking_lot::RwLock;
 use rapace_session::{CallError, Gate, Status};
 use tokio::sync::Notify;
 
@@ -11,7 +12,10 @@ use crate::breaker::{BreakerState, Circuit, is_failure};
 use crate::policy::Breaker;
 
 pub(crate) struct PluginGate {
-    circuit: Option<Circuit>,
+    /// That of the present version.
+    circuit: RwLock<Option<Circuit>>,
+    /// Calls that have passed, and have yet to end.
+    calls_in_flight: AtomicUsize,
     /// Whether somebody looks after the plugin at present.
     is_watched: AtomicBool,
     calls: Notify,
@@ -19,20 +23,32 @@ pub(crate) struct PluginGate {
 
 impl PluginGate {
     pub(crate) fn new(breaker: Option<Breaker>) -> Arc<Self> {
-        let circuit = breaker.map(Circuit::new);
-        Arc::new(Self { circuit, is_watched: AtomicBool::new(false), calls: Notify::new() })
+        let circuit = RwLock::new(breaker.map(Circuit::new));
+        let (calls_in_flight, is_watched) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Self { circuit, calls_in_flight, is_watched, calls: Notify::new() })
     }
 
     pub(crate) fn breaker(&self) -> Option<BreakerState> {
-        self.circuit.as_ref().map(Circuit::state)
+        self.circuit.read().as_ref().map(Circuit::state)
     }
 
     /// Another process has taken the plugin's place.
     pub(crate) fn renew(&self) {
-        if let Some(circuit) = &self.circuit {
+        if let Some(circuit) = &*self.circuit.read() {
             circuit.close();
         }
         self.wake();
+    }
+
+    /// Another version has taken the plugin's place.
+    pub(crate) fn replace(&self, breaker: Option<Breaker>) {
+        *self.circuit.write() = breaker.map(Circuit::new);
+        self.wake();
+    }
+
+    /// Whether a call has passed and has not ended, wherever it is.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.calls_in_flight.load(Ordering::SeqCst) > 0
     }
 
     /// Waits until there are calls again.
@@ -47,8 +63,9 @@ impl PluginGate {
 
     /// Somebody is to look after the plugin.
     pub(crate) fn wake(&self) {
-        // Whoever looks away looks once more behind that, so that a call that saw the word as it was is not missed.
-        if !self.is_watched.load(Ordering::Relaxed) && !self.is_watched.swap(true, Ordering::SeqCst) {
+        // Whoever looks away looks once more behind that. Either that finds the call, which is counted before it comes here,
+        // or the call finds this word.
+        if !self.is_watched.load(Ordering::SeqCst) && !self.is_watched.swap(true, Ordering::SeqCst) {
             self.calls.notify_one();
         }
     }
@@ -59,12 +76,15 @@ pub(crate) struct AtGate(pub(crate) Arc<PluginGate>);
 
 impl Gate for AtGate {
     fn admit(&self) -> Result<(), Status> {
+        self.0.circuit.read().as_ref().map_or(Ok(()), |circuit| circuit.admit(Instant::now()))?;
+        self.0.calls_in_flight.fetch_add(1, Ordering::SeqCst);
         self.0.wake();
-        self.0.circuit.as_ref().map_or(Ok(()), |circuit| circuit.admit(Instant::now()))
+        Ok(())
     }
 
     fn ended(&self, outcome: Result<(), &CallError>) {
-        if let Some(circuit) = &self.0.circuit
+        self.0.calls_in_flight.fetch_sub(1, Ordering::SeqCst);
+        if let Some(circuit) = &*self.0.circuit.read()
             && circuit.ended(is_failure(outcome), Instant::now())
         {
             tracing::warn!("too many calls have failed: the breaker opens");

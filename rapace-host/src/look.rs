@@ -63,7 +63,9 @@ impl Shared {
     fn look(self: &Arc<Self>, seen: &mut Seen) -> bool {
         let mut again = false;
         let mut unresponsive = false;
-        let (mut frames, mut in_flight) = (0, false);
+        // A call may be on its way to a process, or wait for one.
+        let (mut frames, mut in_flight) = (0, self.gate.has_calls());
+        let mut serves = false;
         for seat in self.seats() {
             let Some(instance) = seat.instance() else { continue };
             match instance.session.peer_state() {
@@ -77,10 +79,11 @@ impl Shared {
             let stats = instance.session.stats();
             frames += stats.link.frames_sent + stats.link.frames_received;
             in_flight |= stats.calls_in_flight > 0;
+            serves |= stats.served_in_flight > 0;
         }
         seen.unresponsive = unresponsive;
         let now = Instant::now();
-        if in_flight || frames != seen.frames {
+        if in_flight || serves || frames != seen.frames {
             (seen.frames, seen.since) = (frames, now);
         }
         let runs = self.seats().iter().any(|seat| seat.state() == PluginState::Running);
@@ -126,9 +129,10 @@ impl Shared {
             let options = CallOptions::new().deadline(IS_IDLE_PATIENCE);
             // One that does not serve it has no opinion.
             let busy = instance.session.call(IS_IDLE, b"", &options).is_ok_and(|reply| reply.body == [0][..]);
-            !busy && instance.session.stats().calls_in_flight == 0
+            let stats = instance.session.stats();
+            !busy && stats.calls_in_flight == 0 && stats.served_in_flight == 0
         };
-        if !seats.iter().all(is_idle) {
+        if self.gate.has_calls() || !seats.iter().all(is_idle) {
             return;
         }
         tracing::info!(plugin = %self.name, "is stopped, because nothing calls it");

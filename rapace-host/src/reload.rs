@@ -143,6 +143,7 @@ impl Shared {
         seats.spec = Arc::clone(spec);
         seats.seats = new.to_vec();
         drop(seats);
+        self.gate.replace(spec.supervision.breaker);
         self.route();
     }
 }

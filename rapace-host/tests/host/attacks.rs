@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use rapace_host::{
-    Backoff, Ending, PluginHandle, PluginHost, PluginState, RestartLimit, RestartPolicy, ShutdownTimes, StateChange,
-    Supervision, Unresponsive,
+    Backoff, Breaker, BreakerState, Ending, PluginHandle, PluginHost, PluginState, RestartLimit, RestartPolicy,
+    ShutdownTimes, StateChange, Supervision, Unresponsive,
 };
 use rapace_session::{AsCaller, CallError, CallOptions, Config, Timeouts};
 
@@ -203,6 +203,21 @@ fn a_plugin_that_takes_its_time_to_shut_down_is_not_killed_for_its_silence() {
     echo(&plugin).unwrap();
     let report = plugin.shutdown().unwrap();
     assert_eq!(report.ending, Ending::Terminated, "{report}");
+}
+
+#[test]
+fn a_reload_brings_its_own_breaker() {
+    let host = PluginHost::builder(config()).build().unwrap();
+    let plugin = host.load(spec("plain")).unwrap();
+    assert_eq!(plugin.breaker(), None);
+    let breaker = Breaker { failures: 1, open: PATIENCE };
+    plugin.reload(spec("plain").supervision(Supervision { breaker: Some(breaker), ..Supervision::default() })).unwrap();
+    assert_eq!(plugin.breaker(), Some(BreakerState::Closed));
+    plugin.call(crate::plugin::EXIT, &[1], &CallOptions::new()).unwrap_err();
+    assert_eq!(plugin.breaker(), Some(BreakerState::Open));
+    plugin.reload(spec("plain")).unwrap();
+    assert_eq!(plugin.breaker(), None);
+    echo(&plugin).unwrap();
 }
 
 #[test]
