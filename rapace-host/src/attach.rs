@@ -102,9 +102,9 @@ impl PluginHandle {
     /// Somebody has connected.
     fn joined(&self, socket: Socket) {
         let spec = self.0.spec();
-        let kind = Joined { socket: Mutex::new(Some(socket)), behind: Arc::clone(&spec.kind) };
+        let joined = |behind| Joined { socket: Mutex::new(Some(socket)), behind };
         // What goes wrong is logged.
-        drop(self.reload((*spec).clone().with_kind(kind)));
+        drop(self.reload((*spec).clone().joined(joined)));
     }
 }
 

@@ -31,6 +31,8 @@ pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "R
 pub struct PluginSpec {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Arc<dyn PluginKind>,
+    /// Its own kind, where something has joined in its place.
+    behind: Option<Arc<dyn PluginKind>>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     pub(crate) config_data: Vec<u8>,
@@ -61,6 +63,7 @@ impl PluginSpec {
         Self {
             name: name.into(),
             kind: Arc::new(kind),
+            behind: None,
             args,
             env,
             config_data,
@@ -86,9 +89,10 @@ impl PluginSpec {
         Self { is_by_hand: true, ..Self::of_kind(name, ByHand) }
     }
 
-    /// The same plugin, of another kind.
-    pub(crate) fn with_kind(self, kind: impl PluginKind) -> Self {
-        Self { kind: Arc::new(kind), ..self }
+    /// The same plugin, with something in the place of its own kind, which is behind that.
+    pub(crate) fn joined<K: PluginKind>(self, in_place: impl FnOnce(Arc<dyn PluginKind>) -> K) -> Self {
+        let own = self.behind.unwrap_or(self.kind);
+        Self { kind: Arc::new(in_place(Arc::clone(&own))), behind: Some(own), ..self }
     }
 
     /// Adds an argument.
@@ -191,6 +195,23 @@ fn is_inherited(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Connection;
+    use crate::start::StartCause;
+
+    #[test]
+    fn what_has_joined_before_is_not_behind_what_joins() {
+        struct Counts(Arc<dyn PluginKind>);
+        impl PluginKind for Counts {
+            fn describe(&self) -> String {
+                format!("in the place of {}", self.0.describe())
+            }
+            fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
+                self.0.connect(life)
+            }
+        }
+        let spec = (0..100).fold(PluginSpec::new("p", "/bin/p"), |spec, _| spec.joined(Counts));
+        assert_eq!(spec.kind.describe(), "in the place of /bin/p");
+    }
 
     #[test]
     fn a_secret_of_the_host_is_not_inherited() {
