@@ -142,6 +142,11 @@ impl Machine {
         self.refusing.is_some()
     }
 
+    /// Whether calls that another session may take are taken here.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.end.is_none() && self.refusing.is_none() && self.retired.is_none()
+    }
+
     /// From now on calls that another session may take are refused here.
     pub(crate) fn retire(&mut self, reason: &Status) {
         self.retired.get_or_insert_with(|| reason.clone());

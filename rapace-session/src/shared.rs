@@ -410,6 +410,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.state().machine.takes_calls()
+    }
+
     pub(crate) fn retire(&self, reason: &Status) {
         let mut state = self.state();
         state.retire(reason);

@@ -178,6 +178,12 @@ impl Slot {
         }
     }
 
+    /// A session has not taken a call, and is to have no others, unless it was [reinstated](Session::reinstate) meanwhile.
+    fn passes_over(&self, shared: &Arc<Shared>) {
+        // Whoever reinstates one puts it here behind that.
+        self.sessions.write().retain(|entry| !entry.is(shared) || shared.takes_calls());
+    }
+
     /// A session takes no more calls.
     fn forget(&self, shared: &Arc<Shared>) {
         self.sessions.write().retain(|entry| !entry.is(shared));

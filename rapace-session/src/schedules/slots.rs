@@ -104,3 +104,26 @@ fn a_call_is_run_once_whichever_session_takes_it() {
         [old_server, new_server].into_iter().for_each(|server| server.join().unwrap());
     });
 }
+
+/// A session is retired and reinstated amid calls, as where another one is to take its place and does not: it is there again
+/// for the next call, however late a call hears that it was refused.
+#[test]
+fn a_session_that_is_reinstated_stays_in_its_slot() {
+    explore(|| {
+        let (ran, (slot, _)) = (Arc::new(AtomicUsize::new(0)), coming());
+        let (session, server) = counting(&ran);
+        slot.put(&[&session]);
+        let calling = slot.clone();
+        let caller = thread::spawn(move || {
+            calling.caller().call_blocking(1, b"", &CallOptions::new()).expect("a reply");
+        });
+        slot.put(&[]);
+        session.retire(&reason());
+        session.state().machine.reinstate();
+        slot.put(&[&session]);
+        caller.join().unwrap();
+        assert_eq!((slot.session_count(), ran.load(Ordering::SeqCst)), (1, 1));
+        session.close(&reason());
+        server.join().unwrap();
+    });
+}

@@ -87,9 +87,9 @@ impl Route {
             _ => false,
         };
         self.attempts = self.attempts.saturating_add(1);
-        // What it has met is for good, so nobody else need meet it.
+        // What it has met is for good as a rule, so nobody else need meet it.
         if may_go_on {
-            slot.forget(shared);
+            slot.passes_over(shared);
         }
         let goes_on =
             may_go_on && self.attempts < ATTEMPTS_MAX && patience.left_if_begun().is_none_or(|left| !left.is_zero());
