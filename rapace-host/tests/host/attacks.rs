@@ -294,6 +294,32 @@ fn a_plugin_that_is_long_in_transition_takes_no_threads_from_the_others() {
 }
 
 #[test]
+fn times_without_end_are_no_overflow() {
+    const MAX: Duration = Duration::MAX;
+    let times = ShutdownTimes { drain: MAX, acknowledge: MAX, exit: MAX, terminate: MAX };
+    let timeouts = Timeouts { start: MAX, liveness: MAX, ..Timeouts::default() };
+    let host = PluginHost::builder(Config { timeouts, ..config() }).shutdown_times(times).build().unwrap();
+    let backoff = Backoff { first: MAX, most: MAX, factor: f64::INFINITY, jitter: f64::NAN };
+    let supervision = Supervision {
+        restart: RestartPolicy::Always,
+        backoff,
+        limit: RestartLimit { restarts: u32::MAX, window: MAX },
+        breaker: Some(Breaker { failures: u32::MAX, open: MAX }),
+        unresponsive: Unresponsive::Kill,
+        idle_timeout: Some(MAX),
+        ..Supervision::default()
+    };
+    let strange = spec("a \n\0 name \u{202e} as none").env(crate::plugin::ROLE, "plain").supervision(supervision);
+    let plugin = host.load(strange.clone()).unwrap();
+    plugin.call(ECHO, b"", &CallOptions::new().deadline(MAX)).unwrap();
+    plugin.reload(strange).unwrap();
+    plugin.kill();
+    eventually("it is to be started again", || plugin.state() == PluginState::Backoff);
+    plugin.restart().unwrap();
+    assert!(plugin.shutdown().unwrap().acknowledged.is_ok());
+}
+
+#[test]
 fn a_host_that_listens_for_signals_is_dropped_as_any_other() {
     const ALONE: &str = "RAPACE_TEST_SIGNALS";
     if std::env::var_os(ALONE).is_none() {
