@@ -36,7 +36,8 @@ impl PluginHandle {
     /// Lets a process that somebody else has started take the place of this plugin's: a program of the SDK does so when it
     /// is run with `--attach PATH`. Only processes of this user can. It is a [reload](PluginHandle::reload): calls in flight
     /// end where they are, all others go to the process that has joined. When that ends, what follows is the plugin's
-    /// restart policy's affair, with the plugin's own program.
+    /// restart policy's affair, with the plugin's own program. One at a time can join: who comes
+    /// meanwhile is turned away.
     ///
     /// # Errors
     ///
@@ -81,13 +82,22 @@ impl fmt::Debug for JoinPoint {
 }
 
 fn accept(listener: &Listener, plugin: &Weak<Shared>, stop: &AtomicBool) {
+    // Held by whoever is joining.
+    let place = Arc::new(());
     loop {
         let accepted = listener.accept(Instant::now() + ACCEPT_PATIENCE);
         let Some(plugin) = plugin.upgrade().filter(|_| !stop.load(Ordering::SeqCst)) else { return };
         match accepted {
+            // One that says nothing would otherwise have a thread of the host's, and so would the next.
+            Ok(_) if Arc::strong_count(&place) > 1 => {
+                tracing::warn!(plugin = %plugin.name, "somebody is joining already: another one is turned away");
+            }
             Ok(socket) => {
-                let handle = PluginHandle(Arc::clone(&plugin));
-                plugin.context.attendance.soon(move || handle.joined(socket));
+                let (handle, place) = (PluginHandle(Arc::clone(&plugin)), Arc::clone(&place));
+                plugin.context.attendance.soon(move || {
+                    let _place = place;
+                    handle.joined(socket);
+                });
             }
             Err(SocketError::DeadlinePassed) => {}
             Err(error) => {

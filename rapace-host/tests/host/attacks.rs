@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
+use rapace_core::socket::Socket;
 use rapace_host::{
     Backoff, Breaker, BreakerState, Ending, PluginHandle, PluginHost, PluginState, RestartLimit, RestartPolicy,
     ShutdownTimes, StateChange, Supervision, Unresponsive,
@@ -291,6 +292,47 @@ fn a_plugin_that_is_long_in_transition_takes_no_threads_from_the_others() {
         reload.join().unwrap().unwrap();
         assert_eq!(done, Ok(()));
     });
+}
+
+#[test]
+fn strangers_at_a_join_point_take_no_threads_from_the_others() {
+    let host = with_patience(PATIENCE).build().unwrap();
+    let other = host.load(spec("other").supervision(restarting(Duration::ZERO))).unwrap();
+    let by_hand = host.keep(rapace_host::PluginSpec::by_hand("by hand")).unwrap();
+    let path = std::env::temp_dir().join(format!("rapace-{}-strangers.sock", std::process::id()));
+    let point = by_hand.join_at(path).unwrap();
+    // They connect and say nothing.
+    let strangers = (0..40).map(|_| {
+        let stranger = std::cell::OnceCell::new();
+        let connects = || Socket::connect(point.path()).is_ok_and(|socket| stranger.set(socket).is_ok());
+        eventually("there is room in the queue", connects);
+        stranger
+    });
+    let strangers: Vec<_> = strangers.collect();
+    for _ in 0..20 {
+        let pid = other.process_id();
+        other.kill();
+        eventually("it is started again", || other.process_id().is_some_and(|now| Some(now) != pid));
+    }
+    drop(strangers);
+}
+
+#[test]
+fn a_plugin_that_calls_its_host_is_at_work() {
+    let (sender, begun) = mpsc::channel();
+    let services = move |_: &str| {
+        let sender = sender.clone();
+        move |call: rapace_session::IncomingCall| drop(sender.send(call))
+    };
+    let (host, changes) = watched(PluginHost::builder(config()).services(services));
+    let plugin = host.load(spec("self-employed").supervision(idle(TINY))).unwrap();
+    let asked = begun.recv_timeout(PATIENCE).unwrap();
+    // Nobody is asked who is known to be at work, so there is only time to tell by.
+    let start = std::time::Instant::now();
+    eventually("it had time to fall asleep", || start.elapsed() > 20 * TINY);
+    assert_eq!(plugin.state(), PluginState::Running);
+    asked.reply(b"");
+    until(&changes, PluginState::Stopped);
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn plugin_process() {
 fn services(role: &str, host: HostHandle) -> Router {
     let role_bytes = role.to_owned();
     let leaves = role == "leaver";
+    let own = host.clone();
     let services = Router::new()
         .method(ECHO, |mut call: IncomingCall| {
             let body = call.take_body();
@@ -135,6 +136,11 @@ fn services(role: &str, host: HostHandle) -> Router {
             })
         }
         "busy" => services.method(IS_IDLE, |call: IncomingCall| call.reply(&[0])),
+        "self-employed" => services.method(INITIALIZE, move |call: IncomingCall| {
+            let own = own.clone();
+            std::thread::spawn(move || own.call(BEGUN, b"", &CallOptions::new().deadline(super::PATIENCE)));
+            call.reply(b"");
+        }),
         "stubborn" => services.method(SHUTDOWN, |_| endless()),
         "fails at the end" => services.method(SHUTDOWN, |_| std::process::exit(9)),
         "polite" => services.method(SHUTDOWN, |call: IncomingCall| {
