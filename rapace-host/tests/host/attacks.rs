@@ -267,7 +267,7 @@ fn a_plugin_that_is_long_in_transition_takes_no_threads_from_the_others() {
         }
         crate::answers
     };
-    let host = PluginHost::builder(config()).services(services).build().unwrap();
+    let host = with_patience(PATIENCE).services(services).build().unwrap();
     let other = host.load(spec("other").supervision(restarting(Duration::ZERO))).unwrap();
     // It is found idle again and again, and says that it is not.
     let busy = spec("held").env(crate::plugin::ROLE, "busy").supervision(idle(Duration::ZERO));
@@ -276,7 +276,7 @@ fn a_plugin_that_is_long_in_transition_takes_no_threads_from_the_others() {
     thread::scope(|scope| {
         let reload = scope.spawn(|| held.reload(busy));
         begun.recv_timeout(PATIENCE).unwrap();
-        let done = (0..40).try_for_each(|_| {
+        let done = (0..20).try_for_each(|_| {
             let pid = other.process_id();
             other.kill();
             let start = std::time::Instant::now();
