@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex};
 use rapace_session::Config;
 
 use crate::builder::{Context, PluginHostBuilder};
@@ -22,6 +22,8 @@ use crate::start::{StartCause, StartError};
 pub struct PluginHost {
     pub(crate) context: Arc<Context>,
     pub(crate) plugins: Arc<Mutex<Plugins>>,
+    /// Held by whoever reloads a plugin, and by an observer who does so when it is told of that: claims change with it.
+    reloads: ReentrantMutex<()>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,7 @@ impl PluginHost {
     }
 
     pub(crate) fn new(context: Context) -> Self {
-        Self { context: Arc::new(context), plugins: Arc::default() }
+        Self { context: Arc::new(context), plugins: Arc::default(), reloads: ReentrantMutex::default() }
     }
 
     /// Starts a plugin: its process, its session, its `initialize` call. A plugin that does not serve `initialize` has
@@ -101,11 +103,16 @@ impl PluginHost {
     ///
     /// As [`PluginHandle::reload`], and when another plugin has one of its contracts.
     pub fn reload(&self, plugin: &PluginHandle, spec: PluginSpec) -> Result<(), ReloadError> {
+        let _reloads = self.reloads.lock();
         let claim = Arc::new(Claim { name: Arc::clone(&spec.name), contracts: spec.contracts.clone() });
         let before = {
             let mut plugins = self.plugins.lock();
             self.check_contracts(&claim, &plugins).map_err(|cause| StartError::new(&spec, cause))?;
-            let Some(own) = plugins.claims.iter_mut().find(|other| *other.name == *plugin.name()) else {
+            // One that was unloaded has no claim any more, though another of its name may.
+            let is_loaded = plugins.loaded.iter().any(|loaded| Arc::ptr_eq(&loaded.0, &plugin.0));
+            let own = plugins.claims.iter_mut().find(|other| is_loaded && *other.name == *plugin.name());
+            let Some(own) = own else {
+                drop(plugins);
                 return plugin.reload(spec);
             };
             // Both are its own meanwhile.

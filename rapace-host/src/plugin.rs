@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) holds_calls: AtomicBool,
     /// Its host has forgotten it.
     pub(crate) is_unloaded: AtomicBool,
+    /// A call waits for what becomes of a process that takes no more of them.
+    pub(crate) is_awaited: AtomicBool,
     /// Seats there have been.
     numbers: AtomicU32,
     /// Held by whoever starts the plugin or shuts it down, and by an observer who does so when it is told of that.
@@ -104,6 +106,7 @@ impl PluginHandle {
                 changes,
                 holds_calls,
                 is_unloaded: AtomicBool::new(false),
+                is_awaited: AtomicBool::new(false),
                 numbers,
                 in_transition: ReentrantMutex::default(),
             }
@@ -379,6 +382,15 @@ impl OnAbsence for Absent {
         };
         if plugin.holds_calls.load(Ordering::SeqCst) {
             return Absence::Coming { within: self.wait };
+        }
+        // One that takes no more calls, and has yet to end: what becomes of it decides. Looked at again behind the note, which
+        // whoever notices its end reads.
+        let is_leaving = || plugin.seats().iter().any(|seat| seat.state() == PluginState::Running);
+        if is_leaving() {
+            plugin.is_awaited.store(true, Ordering::SeqCst);
+            if is_leaving() {
+                return Absence::Coming { within: self.wait };
+            }
         }
         if !plugin.seats().iter().any(|seat| seat.is_asleep()) {
             return Absence::Refused(plugin.absence());

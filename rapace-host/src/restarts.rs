@@ -66,6 +66,9 @@ impl Restarts {
 
 /// The pause before a restart that so many others preceded.
 fn pause(backoff: &Backoff, before: u32, chance: f64) -> Duration {
+    if backoff.first.is_zero() {
+        return Duration::ZERO;
+    }
     let exponent = i32::try_from(before).unwrap_or(i32::MAX);
     let grown = backoff.first.as_secs_f64() * backoff.factor.max(1.0).powi(exponent);
     let bound = backoff.most.as_secs_f64();
@@ -111,6 +114,7 @@ mod tests {
         assert_eq!([0, 1, 2, 4, 5, 1000].map(|before| seconds(before, 0.0)), [1.0, 2.0, 4.0, 16.0, 30.0, 30.0]);
         assert_eq!([0, 5].map(|before| seconds(before, 0.5)), [0.75, 22.5]);
         assert_eq!(pause(&backoff, u32::MAX, 0.0), backoff.most);
+        assert_eq!(pause(&Backoff { first: Duration::ZERO, ..backoff }, u32::MAX, 0.0), Duration::ZERO);
         for strange in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
             let backoff = Backoff { factor: strange, ..backoff };
             assert!(pause(&backoff, 7, 0.0) <= backoff.most);

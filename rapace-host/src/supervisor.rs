@@ -1,11 +1,12 @@
 //! Does what the lifecycle asks for: a thin loop over transitions, and whoever sets it going.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rapace_session::{Code, Session, Status};
+use rapace_session::{Code, Session, SessionEnd, Status};
 
-use crate::ending::{Ending, ShutdownReport};
+use crate::ending::{CrashReport, Ending, ShutdownReport};
 use crate::instance::Instance;
 use crate::lifecycle::{PluginAction, PluginEvent, PluginState, StateChange};
 use crate::plugin::Shared;
@@ -13,6 +14,14 @@ use crate::policy::RestartPolicy;
 use crate::restarts::Verdict;
 use crate::seat::{Passage, Seat, Step};
 use crate::start::StartError;
+
+/// What the details of a plugin's close say if it has ended because nothing called it (`rapace_plugin`).
+const IDLE: &[u8] = b"idle";
+
+/// Whether it ended because nothing called it.
+fn left_idle(report: &CrashReport) -> bool {
+    matches!(&*report.end, SessionEnd::PeerClosed(status) if status.details == IDLE)
+}
 
 impl Shared {
     /// Makes a transition, does what it asks for, and goes on with what comes of that; says whether there was one.
@@ -84,7 +93,8 @@ impl Shared {
                 None
             }
             PluginAction::EndProcess => Some(self.end_process(&*seat.instance()?, passage)),
-            PluginAction::AskPolicy if !passage.is_trial => {
+            // What only people start is not started again by the policy.
+            PluginAction::AskPolicy if !passage.is_trial && !seat.spec.is_by_hand => {
                 match seat.ask_policy(&seat.spec.supervision, passage.uptime) {
                     Verdict::Rest => None,
                     Verdict::StartIn(pause) => {
@@ -181,7 +191,10 @@ impl Shared {
         let mut passage = Passage { of: Some(Arc::clone(instance)), ..Passage::default() };
         let event = if instance.has_left(&report) {
             let supervision = &seat.spec.supervision;
-            passage.idle = supervision.restart != RestartPolicy::Never || supervision.idle_timeout.is_some();
+            let is_idle = left_idle(&report);
+            passage.idle = is_idle || supervision.restart != RestartPolicy::Never || supervision.idle_timeout.is_some();
+            // The next call is to start it, and not the policy.
+            passage.is_trial = is_idle;
             PluginEvent::Exited
         } else {
             passage.crash = Some(report.clone());
@@ -189,6 +202,10 @@ impl Shared {
         };
         if self.drive(seat, event, &mut passage) && event == PluginEvent::Died {
             tracing::warn!(plugin = %self.name, pid = instance.pid, %report, "crashed");
+        }
+        if self.is_awaited.swap(false, Ordering::SeqCst) {
+            let plugin = Arc::clone(self);
+            self.context.attendance.soon(move || plugin.wake());
         }
     }
 

@@ -48,13 +48,20 @@ fn a_process_that_was_started_by_hand_takes_the_place_of_a_plugin() {
 #[test]
 fn a_plugin_that_only_people_start_is_there_when_they_do() {
     let host = PluginHost::builder(config()).build().unwrap();
-    let plugin = host.keep(PluginSpec::by_hand("debugged")).unwrap();
+    let supervision = Supervision { restart: RestartPolicy::Always, ..Supervision::default() };
+    let plugin = host.keep(PluginSpec::by_hand("debugged").supervision(supervision)).unwrap();
     assert_eq!(plugin.state(), PluginState::Verified);
     let error = plugin.call(PID, b"", &CallOptions::new()).unwrap_err();
     assert_eq!(error.to_string(), "the session takes no more calls: Unavailable: plugin debugged is Verified");
     let point = plugin.join_at(path("by-hand")).unwrap();
     let mut child = start_by_hand(point.path());
     eventually("it takes the calls", || pid(&plugin) == Some(child.id()));
+    // Killed, it is not waited for: nobody but a person starts it again.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("its end is noticed", || plugin.state() == PluginState::Crashed);
+    let mut child = start_by_hand(point.path());
+    eventually("another one takes the calls", || pid(&plugin) == Some(child.id()));
     // Shut down, it ends by itself, as any plugin does.
     assert!(plugin.shutdown().unwrap().acknowledged.is_ok());
     assert!(child.wait().unwrap().success());

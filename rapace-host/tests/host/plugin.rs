@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use rapace_core::socket::Socket;
-use rapace_plugin::{HostHandle, Plugin, run};
+use rapace_plugin::{HostHandle, Plugin, PluginMain, run};
 use rapace_session::{CallOptions, Code, Config, Handshake, IncomingCall, PeerB, Router, Status};
 
 pub(crate) const ROLE: &str = "RAPACE_TEST_ROLE";
@@ -39,11 +40,17 @@ const SHUTDOWN: u32 = 2002;
 const EXPORT_STATE: u32 = 2003;
 const IMPORT_STATE: u32 = 2004;
 const IS_IDLE: u32 = 2005;
+/// Answered by programs of the SDK.
+pub(crate) const PING: u32 = 2006;
 
 /// The plugin itself, in the processes that the tests start; nothing in the test program.
 #[test]
 fn plugin_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
+    if role == "drowsy" {
+        let code = PluginMain::new("drowsy", "1.0.0").idle_timeout(Duration::from_millis(50)).run_with([]);
+        std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
+    }
     let code = run(|| {
         let registry = match role.as_str() {
             "stranger" => super::registry::<u64>(),

@@ -12,7 +12,7 @@ use rapace_host::{
 };
 use rapace_session::{AsCaller, CallError, CallOptions, Config, Timeouts};
 
-use crate::plugin::{ECHO, ENDLESS, EXIT, PART, PID};
+use crate::plugin::{ECHO, ENDLESS, EXIT, PART, PID, PING};
 use crate::{PATIENCE, config, eventually, is_there, spec, watched};
 
 /// Restarts without pauses worth the name.
@@ -164,6 +164,38 @@ fn an_idle_plugin_is_stopped_and_the_next_call_starts_it() {
     plugin.shutdown();
     until(&changes, PluginState::Stopped);
     assert!(echo(&plugin).is_err(), "what was shut down stays so");
+}
+
+#[test]
+fn a_plugin_that_ends_because_nothing_calls_it_is_started_by_the_next_call() {
+    for policy in [RestartPolicy::Never, RestartPolicy::Always] {
+        let (host, changes) = watched(PluginHost::builder(Config::new("test-host", "1.0.0")));
+        let plugin = host.load(spec("drowsy").supervision(restarting(policy, 100))).unwrap();
+        until(&changes, PluginState::Running);
+        for _ in 0..3 {
+            assert_eq!(until(&changes, PluginState::Stopped), [PluginState::Stopped], "{policy:?}");
+            assert_eq!((plugin.health(), plugin.crash().map(|crash| crash.to_string())), (Health::Healthy, None));
+            plugin.call(PING, b"", &CallOptions::new()).unwrap();
+            until(&changes, PluginState::Running);
+        }
+    }
+}
+
+#[test]
+fn no_call_is_lost_to_a_plugin_that_ends_because_nothing_calls_it() {
+    let (host, changes) = watched(PluginHost::builder(Config::new("test-host", "1.0.0")));
+    let plugin = host.load(spec("drowsy")).unwrap();
+    // Calls come at about the time at which it ends.
+    let mut pause = Duration::from_millis(45);
+    let mut ended = 0;
+    while ended < 20 {
+        thread::sleep(pause);
+        plugin.call(PING, b"", &CallOptions::new()).unwrap();
+        let new = changes.try_iter().filter(|change| change.to == PluginState::Stopped).count();
+        ended += new;
+        pause =
+            if new > 0 { pause.saturating_sub(Duration::from_millis(1)) } else { pause + Duration::from_micros(300) };
+    }
 }
 
 #[test]
