@@ -4,6 +4,7 @@
 //! [`Machine::wakes`] says who is to be woken. A driver does the rest: see `session.rs`.
 
 mod control;
+mod counts;
 mod streams;
 
 use std::sync::Arc;
@@ -137,49 +138,9 @@ impl Machine {
         &mut self.spent
     }
 
-    /// Whether no more calls may be opened.
-    pub(crate) fn is_refusing(&self) -> bool {
-        self.refusing.is_some()
-    }
-
-    /// Whether calls that another session may take are taken here.
-    pub(crate) fn takes_calls(&self) -> bool {
-        self.end.is_none() && self.refusing.is_none() && self.retired.is_none()
-    }
-
-    /// From now on calls that another session may take are refused here.
-    pub(crate) fn retire(&mut self, reason: &Status) {
-        self.retired.get_or_insert_with(|| reason.clone());
-    }
-
-    /// They are taken here again.
-    pub(crate) fn reinstate(&mut self) {
-        self.retired = None;
-    }
-
     /// Whether messages wait for room.
     pub(crate) fn wants_room(&self) -> bool {
         !self.outbox.is_empty() || !self.wait_for_room.is_empty()
-    }
-
-    /// Calls in flight: ours, and the peer's.
-    pub(crate) fn in_flight(&self) -> (usize, usize) {
-        (self.calls.in_flight(), self.served.in_flight())
-    }
-
-    /// Whether a call of ours has ended since this was last asked.
-    pub(crate) fn take_freed(&mut self) -> bool {
-        self.calls.take_freed()
-    }
-
-    /// Bytes of messages from the peer that are kept, and bytes that wait to be sent.
-    pub(crate) fn bytes(&self) -> (usize, usize) {
-        (self.kept, self.outbox.bytes())
-    }
-
-    /// Faults of the peer so far.
-    pub(crate) fn faults(&self) -> u32 {
-        self.faults
     }
 
     // ---- calls of this side

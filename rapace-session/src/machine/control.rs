@@ -111,6 +111,26 @@ impl Machine {
         self.end_with(SessionEnd::PeerClosed(status));
     }
 
+    /// Whether no more calls may be opened.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.refusing.is_some()
+    }
+
+    /// Whether calls that another session may take are taken here.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.end.is_none() && self.refusing.is_none() && self.retired.is_none()
+    }
+
+    /// From now on calls that another session may take are refused here.
+    pub(crate) fn retire(&mut self, reason: &Status) {
+        self.retired.get_or_insert_with(|| reason.clone());
+    }
+
+    /// They are taken here again.
+    pub(crate) fn reinstate(&mut self) {
+        self.retired = None;
+    }
+
     /// Asks the peer to open no more calls; those in flight go on.
     pub(crate) fn go_away(&mut self, status: &Status, link: &mut Link) {
         if self.going_away.is_none() && self.end.is_none() {

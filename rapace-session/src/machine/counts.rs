@@ -1,0 +1,25 @@
+//! What a session counts.
+
+use super::Machine;
+
+impl Machine {
+    /// Calls in flight: ours, and the peer's.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.calls.in_flight(), self.served.in_flight())
+    }
+
+    /// Whether a call of ours has ended since this was last asked.
+    pub(crate) fn take_freed(&mut self) -> bool {
+        self.calls.take_freed()
+    }
+
+    /// Bytes of messages from the peer that are kept, and bytes that wait to be sent.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.kept, self.outbox.bytes())
+    }
+
+    /// Faults of the peer so far.
+    pub(crate) fn faults(&self) -> u32 {
+        self.faults
+    }
+}
