@@ -59,16 +59,15 @@ fn measure() -> Outcome<()> {
 
     let pids: Vec<u32> = crowd.1.iter().filter_map(PluginHandle::process_id).chain([std::process::id()]).collect();
     settle(&pids)?;
-    let before = pids.iter().map(|pid| usage(*pid)).collect::<Outcome<Vec<_>>>()?;
+    let all = || pids.iter().map(|pid| usage(*pid)).collect::<Outcome<Vec<_>>>();
+    let before = all()?;
     std::thread::sleep(SILENCE);
-    let after = pids.iter().map(|pid| usage(*pid)).collect::<Outcome<Vec<_>>>()?;
+    let after = all()?;
     let grown =
         |of: fn(&Usage) -> u64| before.iter().zip(&after).map(|(before, after)| of(after) - of(before)).sum::<u64>();
-    // This thread slept and woke in that time, once or twice.
     println!(
-        "idle        {SILENCE:?}: {} switches of all {} processes, {} ticks of processor time",
+        "idle        {SILENCE:?}: {} switches and {} ticks of processor time of {PLUGINS} plugins and their host",
         grown(|usage| usage.switches),
-        pids.len(),
         grown(|usage| usage.ticks)
     );
 
@@ -132,11 +131,14 @@ struct Usage {
     ticks: u64,
 }
 
-/// What all threads of a process have used.
+/// What all threads of a process have used, but for the one that asks.
 fn usage(pid: u32) -> Outcome<Usage> {
     let mut usage = Usage { switches: 0, ticks: 0 };
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?.path();
+        if fs::read_link("/proc/thread-self")?.ends_with(task.strip_prefix("/proc")?) {
+            continue;
+        }
         let status = fs::read_to_string(task.join("status"))?;
         let switches = status.lines().filter(|line| line.contains("voluntary_ctxt_switches:"));
         usage.switches += switches.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>();
@@ -155,8 +157,7 @@ fn settle(pids: &[u32]) -> Outcome<()> {
     loop {
         std::thread::sleep(Duration::from_millis(200));
         let now = all()?;
-        // The host's own thread is the one that looks.
-        if now[..now.len() - 1] == before[..before.len() - 1] {
+        if now == before {
             return Ok(());
         }
         before = now;

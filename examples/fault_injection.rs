@@ -4,7 +4,7 @@
 //! $ cargo run --example fault_injection --features fault-injection
 //! The host makes the faults; the plugin is as it is.
 //! one
-//!   failed: the peer is gone: its process was killed by signal 9 (SIGKILL)
+//!   failed: the peer is gone: its process was killed by signal 9 (SIGKILL), so the call was not sent
 //!   failed: DataLoss: the reply of demo.Shout.shout has 12 bytes that are no String: 8 bytes follow it
 //!   failed: DataLoss: the reply of demo.Shout.shout has 10 bytes that are no String: 6 bytes follow it
 //!   given up
@@ -16,7 +16,7 @@
 //!   FOUR
 //! five
 //!   failed: no reply within 1s
-//!   failed: the peer is gone: its process was killed by signal 9 (SIGKILL)
+//!   failed: the peer is gone: its process was killed by signal 9 (SIGKILL), so the call was not sent
 //!   FIVE
 //! What a failed test would print:
 //! RAPACE_FAULTS="seed=3; drop@0.2; corrupt@0.2; kill@0.2"
