@@ -77,6 +77,8 @@ pub(super) fn send_empty_items(raw: &mut Raw) -> Result<(), Failure> {
         for _ in 0..request.credit / ITEM_COST {
             raw.post(&answer_header(request, Kind::Item), b"")?;
         }
+        // The items may fill the ring.
+        raw.wait_for_room()?;
         answer(raw, request, b"");
         Ok(())
     })
