@@ -18,7 +18,8 @@ use crate::start::{StartCause, StartError};
 
 /// Starts plugins and keeps them.
 ///
-/// Dropped, with all its handles, it kills what still runs; [`PluginHost::shutdown`] is the orderly way.
+/// Dropped, with all its handles, it kills what still runs, at once or as soon as none of its threads looks at the plugin
+/// any more; [`PluginHost::shutdown`] is the orderly way, and waits.
 pub struct PluginHost {
     pub(crate) context: Arc<Context>,
     pub(crate) plugins: Arc<Mutex<Plugins>>,

@@ -273,7 +273,8 @@ fn a_host_that_is_dropped_leaves_no_process() {
     let host = PluginHost::builder(config()).build().unwrap();
     let pid = host.load(spec("plain")).unwrap().process_id().unwrap();
     drop(host);
-    assert!(!is_there(pid));
+    // A thread of the host's may look at the plugin just now: the last to let go of it ends it.
+    eventually("the process is gone", || !is_there(pid));
 }
 
 #[test]
