@@ -85,8 +85,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let [of_process, of_built_in] = [(); 2].map(|()| Reports::default());
     let counted = (of_process.clone(), of_built_in.clone());
-    let services = move |plugin: &str| {
-        let reports = if plugin == "process" { &counted.0 } else { &counted.1 };
+    let services = move |plugin: &PluginScope| {
+        let reports = if plugin.name() == "process" { &counted.0 } else { &counted.1 };
         Services::new().calls::<WordsClient>().add(CounterServer::new(reports.clone()))
     };
     let host = PluginHost::builder(Config::new("words-host", "1.0.0")).services(services).build()?;

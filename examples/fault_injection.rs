@@ -77,7 +77,7 @@ fn plugin() -> Result<(), Box<dyn Error>> {
 }
 
 fn host() -> Result<(), Box<dyn Error>> {
-    let expected = |_: &str| Services::new().calls::<ShoutClient>();
+    let expected = |_: &PluginScope| Services::new().calls::<ShoutClient>();
     let host = PluginHost::builder(Config::new("my-host", "1.0.0")).services(expected).build()?;
     let spec = |name| Ok::<_, std::io::Error>(PluginSpec::new(name, std::env::current_exe()?).arg("--plugin"));
 

@@ -104,7 +104,7 @@ fn draw(plugin: &PluginHandle, stop: &AtomicBool, milestones: &Sender<u64>) -> D
 }
 
 fn host() -> Result<(), Box<dyn Error>> {
-    let expected = |_: &str| Services::new().calls::<TicketOfficeClient>();
+    let expected = |_: &PluginScope| Services::new().calls::<TicketOfficeClient>();
     let host = PluginHost::builder(Config::new("box-office", env!("CARGO_PKG_VERSION"))).services(expected).build()?;
     let program = std::env::current_exe()?;
     let version = |number: u64| PluginSpec::new("tickets", &program).arg("--plugin").arg(number.to_string());

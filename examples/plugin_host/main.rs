@@ -72,7 +72,7 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     let (of_plugin, observer) = (Arc::clone(&state), Arc::clone(&state));
     let config = Config { registry, geometry: GEOMETRY, ..Config::new("plugin_host", env!("CARGO_PKG_VERSION")) };
     let host = PluginHost::builder(config)
-        .services(move |plugin| of_plugin.services_of(plugin))
+        .services(move |plugin| of_plugin.services_of(plugin.name()))
         .on_state(move |change| note_state(change, &observer))
         .on_output(|line| println!("[Host/Output] [{}] {}: {}", line.plugin, line.stream, line.text))
         .build()?;

@@ -16,6 +16,8 @@ use crate::config::ContractConfig;
 use crate::host::PluginHost;
 use crate::lifecycle::StateChange;
 use crate::output::{Listener, OutputLine, OutputThread};
+use crate::permitted::Permitted;
+use crate::scope::PluginScope;
 
 /// How long a shutdown waits for each of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +78,13 @@ impl Handler for BoxedHandler {
     }
 }
 
-/// Makes the handler for the plugin of that name.
-type Services = dyn Fn(&str) -> BoxedHandler + Send + Sync;
+/// Makes the handler for a plugin.
+type Services = dyn Fn(&PluginScope) -> BoxedHandler + Send + Sync;
 
 /// What all plugins of a host have in common.
 pub(crate) struct Context {
     pub(crate) config: Config,
-    pub(crate) services: Box<Services>,
+    services: Box<Services>,
     pub(crate) observer: Box<Observer>,
     pub(crate) shutdown_times: ShutdownTimes,
     pub(crate) output: OutputThread,
@@ -90,6 +92,18 @@ pub(crate) struct Context {
     pub(crate) contracts: BTreeMap<String, ContractConfig>,
     /// The host shuts down: nothing is started any more.
     pub(crate) is_closed: AtomicBool,
+}
+
+impl Context {
+    /// What serves a plugin, as far as it may call it; and what it is offered: what the host's configuration says or, if that
+    /// says nothing, all that serves it.
+    pub(crate) fn services_of(&self, scope: &PluginScope) -> (BoxedHandler, Registry) {
+        let services = (self.services)(scope);
+        let configured = &self.config.registry;
+        let offered =
+            if configured.services().is_empty() { services.registry().unwrap_or_default() } else { configured.clone() };
+        (Permitted::of(services, &offered, scope), offered)
+    }
 }
 
 /// A host to be.
@@ -107,16 +121,16 @@ impl PluginHostBuilder {
     pub(crate) fn new(config: Config) -> Self {
         let (observer, listener) = (Box::new(|_: &StateChange| {}), Box::new(|_: &OutputLine<'_>| {}));
         let shutdown_times = ShutdownTimes::default();
-        let services = Box::new(|_: &str| BoxedHandler::of(NoService));
+        let services = Box::new(|_: &PluginScope| BoxedHandler::of(NoService));
         Self { config, services, observer, listener, shutdown_times, contracts: BTreeMap::new() }
     }
 
-    /// What serves the calls of the plugin of that name. It is asked anew for each process. By default nothing is served.
+    /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
     ///
     /// Handlers run on whatever thread waits for that plugin, and else on one thread that attends to all plugins: one that
     /// has to wait does so in a future ([`IncomingCall::run_async`]), or on a thread of its own.
-    pub fn services<H: Handler>(mut self, services: impl Fn(&str) -> H + Send + Sync + 'static) -> Self {
-        self.services = Box::new(move |plugin| BoxedHandler::of(services(plugin)));
+    pub fn services<H: Handler>(mut self, services: impl Fn(&PluginScope) -> H + Send + Sync + 'static) -> Self {
+        self.services = Box::new(move |plugin: &PluginScope| BoxedHandler::of(services(plugin)));
         self
     }
 

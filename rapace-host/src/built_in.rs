@@ -11,7 +11,6 @@ use rapace_service::BuiltIn;
 use rapace_session::tokio::AsyncSession;
 use rapace_session::{AsCaller, PeerB, Session, Status};
 
-use crate::builder::BoxedHandler;
 use crate::kind::{Connection, NewLife, PluginKind};
 use crate::start::StartCause;
 
@@ -44,7 +43,7 @@ impl PluginKind for BuiltInKind {
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
         let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
         let plugin = match life.host {
-            Some(host) => self.plugin.hosted_by(host.config.clone(), BoxedHandler::of((host.services)(life.plugin))),
+            Some(host) => self.plugin.hosted_by(host.config.clone(), host.services_of(life.scope).0),
             None => self.plugin.clone(),
         };
         let (joins, name) = (plugin.clone(), Arc::<str>::from(life.plugin));

@@ -260,5 +260,10 @@ fn configured(spec: PluginSpec, settings: &PluginSettings) -> PluginSpec {
     let spec = settings.args.iter().fold(spec, |spec, arg| spec.arg(arg));
     let spec = settings.env.iter().fold(spec, |spec, (name, value)| spec.env(name, value));
     let config = settings.config.as_ref().map(|config| config.to_string().into_bytes());
-    spec.supervision(settings.supervision).config_data(config.unwrap_or_default())
+    let spec = spec.supervision(settings.supervision).config_data(config.unwrap_or_default());
+    let spec = spec.limits(settings.limits.clone());
+    match &settings.permissions {
+        Some(permissions) => spec.permissions(permissions.clone()),
+        None => spec,
+    }
 }

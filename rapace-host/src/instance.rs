@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rapace_registry::{MethodId, Registry, Service, Version, json};
 use rapace_session::{
-    CallError, CallOptions, Code, Handler, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session,
-    SessionEnd, Status,
+    CallError, CallOptions, Code, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session, SessionEnd,
+    Status,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -17,6 +17,7 @@ use crate::builder::Context;
 use crate::ending::{CrashReport, Ending};
 use crate::kind::Connection;
 use crate::output::{Output, Stream};
+use crate::scope::PluginScope;
 use crate::spec::PluginSpec;
 use crate::start::{StartCause, StartError};
 
@@ -34,16 +35,15 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Starts the process and shakes hands with it. When that fails, the process is killed and reaped.
-    pub(crate) fn start(context: &Context, spec: &PluginSpec) -> Result<Self, StartError> {
+    pub(crate) fn start(context: &Context, spec: &PluginSpec, scope: &PluginScope) -> Result<Self, StartError> {
         let started = Instant::now();
         let of_cause = |cause| StartError::new(spec, cause);
-        let services = (context.services)(&spec.name);
-        let offered = offered(&context.config.registry, &services);
+        let (services, offered) = context.services_of(scope);
         lacking(&spec.requires, &offered).map_or(Ok(()), |(service, expected, found)| {
             Err(of_cause(StartCause::NotOffered { service, expected, found }))
         })?;
         let Connection { socket, process, output } =
-            spec.kind.connect(&spec.new_life(Some(context))).map_err(of_cause)?;
+            spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
         let read = |(stdout, stderr)| context.output.read(&spec.name, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
@@ -174,11 +174,6 @@ fn own_error(registry: &Registry, method: u32, reply: &[u8]) -> Option<String> {
     let value = json::decode(method.result(), reply).ok()?;
     let error = value.as_object().filter(|object| object.len() == 1)?.get("Err")?;
     Some(error.as_str().map_or_else(|| error.to_string(), str::to_owned))
-}
-
-/// What the host offers a plugin: what its configuration says or, if that says nothing, what serves the plugin.
-fn offered(configured: &Registry, services: &impl Handler) -> Registry {
-    if configured.services().is_empty() { services.registry().unwrap_or_default() } else { configured.clone() }
 }
 
 /// The first service that a registry does not have in this version or a later one that its callers understand.

@@ -13,6 +13,7 @@ use rapace_session::{Process, Status};
 
 use crate::builder::Context;
 use crate::program::{OpenProgram, Program};
+use crate::scope::PluginScope;
 use crate::spec::command;
 use crate::start::StartCause;
 
@@ -56,6 +57,8 @@ pub struct NewLife<'a> {
     pub env: &'a [(OsString, OsString)],
     /// Whose plugin it is.
     pub(crate) host: Option<&'a Context>,
+    /// What it may do and use.
+    pub scope: &'a PluginScope,
 }
 
 impl fmt::Debug for NewLife<'_> {

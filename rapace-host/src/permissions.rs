@@ -1,5 +1,6 @@
 //! What a plugin may do and use: what it asks for in its manifest, and what its host allows.
 
+use std::num::NonZeroU32;
 use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -18,8 +19,27 @@ pub struct Permissions {
     pub write: Vec<PathBuf>,
     /// Whether it may use the network.
     pub network: bool,
-    /// The host's services that it may call, such as `Storage`.
+    /// The host's services that it may call: `rapace.Storage`, or the last part of the name, `Storage`.
     pub services: Vec<String>,
+    /// What it may do with the storage that all plugins share.
+    pub shared_storage: SharedStorage,
+    /// Topics of events that it may publish to: names, or beginnings of names that end in `*`.
+    pub publish: Vec<String>,
+    /// Topics of events that it may subscribe to, as those.
+    pub subscribe: Vec<String>,
+}
+
+/// What a plugin may do with the storage that all plugins share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharedStorage {
+    /// Nothing.
+    #[default]
+    None,
+    /// Read it.
+    Read,
+    /// Read and write it.
+    Write,
 }
 
 /// What a plugin may use; what is not named is not limited.
@@ -42,19 +62,53 @@ pub struct PluginLimits {
     #[serde(deserialize_with = "optional")]
     #[schemars(with = "Option<Written<u64>>")]
     pub message_bytes: Option<u64>,
+    /// Lines of the log in a second, of its own and of what it prints.
+    pub log_lines_per_second: Option<NonZeroU32>,
+    /// Bytes in the host's storage, with their keys.
+    #[serde(deserialize_with = "optional")]
+    #[schemars(with = "Option<Written<u64>>")]
+    pub storage_bytes: Option<u64>,
+    /// Events that it publishes in a second.
+    pub events_per_second: Option<NonZeroU32>,
 }
 
 impl Permissions {
     /// What both allow.
     #[must_use]
     pub fn stricter(&self, other: &Self) -> Self {
-        let services = self.services.iter().filter(|service| other.services.contains(service)).cloned();
+        let services = within_both(&self.services, &other.services, |wider, service| is_named(service, wider));
         // What may be written may be read.
         let readable = |of: &Self| of.read.iter().chain(&of.write).cloned().collect::<Vec<_>>();
         let write = common(&self.write, &other.write);
         let mut read = common(&readable(self), &readable(other));
         read.retain(|path| !write.iter().any(|wider| path.starts_with(wider)));
-        Self { read, write, network: self.network && other.network, services: services.collect() }
+        Self {
+            read,
+            write,
+            network: self.network && other.network,
+            services,
+            shared_storage: self.shared_storage.min(other.shared_storage),
+            publish: within_both(&self.publish, &other.publish, covers),
+            subscribe: within_both(&self.subscribe, &other.subscribe, covers),
+        }
+    }
+
+    /// Whether a service of the host may be called.
+    #[must_use]
+    pub fn allows_service(&self, service: &str) -> bool {
+        self.services.iter().any(|name| is_named(service, name))
+    }
+
+    /// Whether a topic may be published to.
+    #[must_use]
+    pub fn allows_publishing(&self, topic: &str) -> bool {
+        self.publish.iter().any(|allowed| covers(allowed, topic))
+    }
+
+    /// Whether a topic, or all that begin like one that ends in `*`, may be subscribed to.
+    #[must_use]
+    pub fn allows_subscribing(&self, topic: &str) -> bool {
+        self.subscribe.iter().any(|allowed| covers(allowed, topic))
     }
 
     /// Notes paths that could mean something else than they say.
@@ -72,6 +126,26 @@ impl Permissions {
 
 fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+}
+
+/// Whether that is a name of the service: the whole, or its last part.
+fn is_named(service: &str, name: &str) -> bool {
+    service.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+/// Whether all topics of the one pattern are among those of the other.
+fn covers(wider: &str, topic: &str) -> bool {
+    wider.strip_suffix('*').map_or(wider == topic, |beginning| topic.starts_with(beginning))
+}
+
+/// What the one names and the other covers.
+fn within_both(some: &[String], others: &[String], covers: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let within = |of: &[String], name: &str| of.iter().any(|wider| covers(wider, name));
+    let inner = some.iter().filter(|name| within(others, name));
+    let mut names: Vec<_> = inner.chain(others.iter().filter(|name| within(some, name))).cloned().collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// The trees that are within one of each: of two of which one is within the other, that one.
@@ -98,6 +172,9 @@ impl PluginLimits {
             processes: lower(self.processes, other.processes),
             calls: lower(self.calls, other.calls),
             message_bytes: lower(self.message_bytes, other.message_bytes),
+            log_lines_per_second: lower(self.log_lines_per_second, other.log_lines_per_second),
+            storage_bytes: lower(self.storage_bytes, other.storage_bytes),
+            events_per_second: lower(self.events_per_second, other.events_per_second),
         }
     }
 }

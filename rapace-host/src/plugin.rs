@@ -23,6 +23,7 @@ use crate::instance::Instance;
 use crate::lifecycle::{PluginEvent, PluginState, StateChange};
 use crate::look::look_after;
 use crate::policy::Supervision;
+use crate::scope::PluginScope;
 use crate::seat::{Passage, Seat};
 use crate::spec::PluginSpec;
 use crate::start::{StartCause, StartError};
@@ -34,6 +35,8 @@ pub struct PluginHandle(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) context: Arc<Context>,
     pub(crate) name: Arc<str>,
+    /// Its name and its counts; what it may do is its version's.
+    pub(crate) scope: PluginScope,
     /// Its processes; those of the present version, where one takes the place of another.
     pub(crate) seats: Mutex<Seats>,
     /// Leads to the sessions of those that take calls.
@@ -98,6 +101,7 @@ impl PluginHandle {
             let (changes, holds_calls, numbers) = (Changes::default(), AtomicBool::new(false), AtomicU32::new(0));
             Shared {
                 context,
+                scope: PluginScope::new(Arc::clone(&name)),
                 name,
                 seats,
                 slot,
@@ -127,6 +131,11 @@ impl PluginHandle {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What it may do and use, in its present version, and how often it would have used more.
+    pub fn scope(&self) -> PluginScope {
+        self.0.scope.of(&self.0.spec())
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {

@@ -15,8 +15,10 @@ use crate::attach::ByHand;
 use crate::builder::Context;
 use crate::built_in::BuiltInKind;
 use crate::kind::{NewLife, PluginKind, ProgramKind, VerifiedKind};
+use crate::permissions::{Permissions, PluginLimits};
 use crate::policy::Supervision;
 use crate::program::Program;
+use crate::scope::PluginScope;
 
 /// The variables of the host's environment that a plugin inherits, and with them those that begin with `LC_`.
 pub const INHERITED_VARIABLES: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"];
@@ -41,6 +43,8 @@ pub struct PluginSpec {
     pub(crate) is_by_hand: bool,
     pub(crate) provides: Vec<(String, Version)>,
     pub(crate) requires: Vec<(String, Version)>,
+    pub(crate) permissions: Option<Arc<Permissions>>,
+    pub(crate) limits: Arc<PluginLimits>,
     #[cfg(feature = "fault-injection")]
     faults: Option<rapace_session::fault_injection::FaultInjector>,
 }
@@ -72,6 +76,8 @@ impl PluginSpec {
             is_by_hand: false,
             provides: Vec::new(),
             requires: Vec::new(),
+            permissions: None,
+            limits: Arc::default(),
             #[cfg(feature = "fault-injection")]
             faults: None,
         }
@@ -138,6 +144,18 @@ impl PluginSpec {
         self
     }
 
+    /// What it may do: nothing else. Without this it is trusted, and may do what this user may.
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = Some(Arc::new(permissions));
+        self
+    }
+
+    /// What it may use.
+    pub fn limits(mut self, limits: PluginLimits) -> Self {
+        self.limits = Arc::new(limits);
+        self
+    }
+
     /// What makes faults on purpose in all its lives, on the host's side: the program need not know of it.
     #[cfg(feature = "fault-injection")]
     pub fn faults(mut self, faults: &rapace_session::fault_injection::FaultInjector) -> Self {
@@ -156,8 +174,8 @@ impl PluginSpec {
     }
 
     /// What one life of it is started with.
-    pub(crate) fn new_life<'a>(&'a self, host: Option<&'a Context>) -> NewLife<'a> {
-        NewLife { plugin: &self.name, args: &self.args, env: &self.env, host }
+    pub(crate) fn new_life<'a>(&'a self, host: Option<&'a Context>, scope: &'a PluginScope) -> NewLife<'a> {
+        NewLife { plugin: &self.name, args: &self.args, env: &self.env, host, scope }
     }
 }
 
@@ -221,7 +239,7 @@ mod tests {
             assert_eq!(is_inherited(OsStr::new(name)), inherited, "{name}");
         }
         let spec = PluginSpec::new("p", "/bin/p").env("MODE", "fast").env("RAPACE_PROTOCOL", "7");
-        let command = command(Command::new("/bin/p"), &spec.new_life(None));
+        let command = command(Command::new("/bin/p"), &spec.new_life(None, &PluginScope::new("p")));
         let set = |wanted: &str| command.get_envs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value);
         assert_eq!(set("MODE"), Some(OsStr::new("fast")));
         assert_eq!(set("RAPACE_PROTOCOL"), Some(OsStr::new("1")));

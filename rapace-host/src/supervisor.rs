@@ -137,7 +137,7 @@ impl Shared {
             return Ok(());
         }
         seat.rouse();
-        let instance = match Instance::start(&self.context, &seat.spec) {
+        let instance = match Instance::start(&self.context, &seat.spec, &self.scope.of(&seat.spec)) {
             Ok(instance) => Arc::new(instance),
             Err(error) => {
                 tracing::warn!(plugin = %self.name, %error, "did not start");

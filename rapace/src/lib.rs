@@ -78,6 +78,9 @@ pub use rapace_core::{GeometryConfig, GeometryError};
 #[cfg(feature = "host")]
 #[doc(inline)]
 pub use rapace_host as host;
+#[cfg(any(feature = "host", feature = "plugin"))]
+#[doc(inline)]
+pub use rapace_host_api as host_api;
 #[doc(inline)]
 pub use rapace_macros::{message, service};
 #[cfg(feature = "plugin")]
@@ -108,7 +111,7 @@ pub mod socket {
 pub mod prelude {
     #[cfg(feature = "host")]
     #[doc(no_inline)]
-    pub use crate::host::{PluginHandle, PluginHost, PluginSpec, PluginState};
+    pub use crate::host::{PluginHandle, PluginHost, PluginScope, PluginSpec, PluginState};
     #[cfg(feature = "plugin")]
     #[doc(no_inline)]
     pub use crate::plugin::{HostHandle, Plugin, PluginContext, PluginMain};

@@ -11,8 +11,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rapace-session", &["rapace-core", "rapace-registry"]),
     ("rapace-service", &["rapace-core", "rapace-registry", "rapace-session"]),
     ("rapace-macros", &[]),
-    ("rapace-plugin", &["rapace-core", "rapace-registry", "rapace-session", "rapace-service"]),
-    ("rapace-host", &["rapace-core", "rapace-registry", "rapace-session", "rapace-service"]),
+    ("rapace-host-api", &["rapace-service", "rapace-macros"]),
+    ("rapace-plugin", &["rapace-core", "rapace-registry", "rapace-session", "rapace-service", "rapace-host-api"]),
+    ("rapace-host", &["rapace-core", "rapace-registry", "rapace-session", "rapace-service", "rapace-host-api"]),
     (
         "rapace",
         &[
@@ -21,6 +22,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "rapace-session",
             "rapace-service",
             "rapace-macros",
+            "rapace-host-api",
             "rapace-plugin",
             "rapace-host",
         ],

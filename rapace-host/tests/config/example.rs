@@ -1,13 +1,13 @@
 //! The example, its twin in YAML, and the same in code.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::Path;
 use std::time::Duration;
 
 use rapace_host::{
     BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
-    Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, ShutdownTimes, SupervisionOverrides,
-    Switch, Unresponsive,
+    Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes,
+    SupervisionOverrides, Switch, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
@@ -49,7 +49,10 @@ fn in_code() -> HostConfig {
             read: vec!["/usr/share/dict".into()],
             write: vec!["/var/lib/shout".into()],
             network: false,
-            services: vec!["Storage".to_owned()],
+            services: vec!["Storage".to_owned(), "Events".to_owned()],
+            shared_storage: SharedStorage::Read,
+            publish: vec!["shout.*".to_owned()],
+            subscribe: vec!["host.*".to_owned(), "shout.*".to_owned()],
         }),
         limits: PluginLimits {
             memory_bytes: Some(256 << 20),
@@ -58,6 +61,9 @@ fn in_code() -> HostConfig {
             processes: Some(16),
             calls: Some(100),
             message_bytes: Some(1 << 20),
+            log_lines_per_second: NonZeroU32::new(100),
+            storage_bytes: Some(64 << 20),
+            events_per_second: NonZeroU32::new(1000),
         },
         ..Default::default()
     };

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rapace_host::{
-    Backoff, Breaker, Manifest, Permissions, PluginLimits, RestartLimit, RestartPolicy, Supervision, Unresponsive,
+    Backoff, Breaker, Manifest, Permissions, PluginLimits, RestartLimit, RestartPolicy, SharedStorage, Supervision,
+    Unresponsive,
 };
 use rapace_session::Prefault;
 
@@ -17,6 +18,10 @@ fn manifest(text: &str) -> Manifest {
 
 fn paths<const N: usize>(paths: [&str; N]) -> Vec<PathBuf> {
     paths.map(PathBuf::from).to_vec()
+}
+
+fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
+    names.map(str::to_owned).to_vec()
 }
 
 #[test]
@@ -101,20 +106,29 @@ fn of_two_permissions_the_stricter_holds() {
         read: paths(["/usr/share", "/etc/shout", "/var"]),
         write: paths(["/var/lib/shout", "/tmp"]),
         network: true,
-        services: vec!["Storage".to_owned(), "Logger".to_owned()],
+        services: names(["Storage", "Logger", "a.Store"]),
+        shared_storage: SharedStorage::Write,
+        publish: names(["price.*", "alert"]),
+        subscribe: names(["*"]),
     };
     let allowed = Permissions {
         read: paths(["/usr/share/dict", "/etc", "/tmp/shout", "/home"]),
         write: paths(["/var/lib"]),
         network: false,
-        services: vec!["Logger".to_owned(), "Events".to_owned()],
+        services: names(["rapace.Logger", "Events", "a.Storage"]),
+        shared_storage: SharedStorage::Read,
+        publish: names(["price.*.day", "price.oil", "alert", "al"]),
+        subscribe: names(["price.*", "alert"]),
     };
     let both = Permissions {
         // What may be written in one is read in the other.
         read: paths(["/etc/shout", "/tmp/shout", "/usr/share/dict", "/var/lib"]),
         write: paths(["/var/lib/shout"]),
         network: false,
-        services: vec!["Logger".to_owned()],
+        services: names(["a.Storage", "rapace.Logger"]),
+        shared_storage: SharedStorage::Read,
+        publish: names(["alert", "price.*.day", "price.oil"]),
+        subscribe: names(["alert", "price.*"]),
     };
     assert_eq!(asked.stricter(&allowed), both);
     assert_eq!(allowed.stricter(&asked), both);
@@ -123,6 +137,27 @@ fn of_two_permissions_the_stricter_holds() {
     // A name that begins alike is another.
     let other = Permissions { read: paths(["/usr/shareware"]), ..Permissions::default() };
     assert_eq!(asked.stricter(&other), Permissions::default());
+}
+
+#[test]
+fn a_permission_names_a_service_or_the_end_of_its_name_and_topics_by_their_beginnings() {
+    let permissions = Permissions {
+        services: names(["Storage", "rapace.Logger"]),
+        publish: names(["price.*"]),
+        subscribe: names(["alert"]),
+        ..Permissions::default()
+    };
+    for (service, is_allowed) in
+        [("rapace.Storage", true), ("Storage", true), ("NoStorage", false), ("rapace.Logger", true), ("Logger", false)]
+    {
+        assert_eq!(permissions.allows_service(service), is_allowed, "{service}");
+    }
+    for (topic, is_allowed) in [("price.oil", true), ("price.", true), ("price", false), ("*", false)] {
+        assert_eq!(permissions.allows_publishing(topic), is_allowed, "{topic}");
+    }
+    for (topic, is_allowed) in [("alert", true), ("alert*", false), ("alerts", false)] {
+        assert_eq!(permissions.allows_subscribing(topic), is_allowed, "{topic}");
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rapace_core::socket::Socket;
 use rapace_host::{
-    Backoff, Breaker, BreakerState, Ending, PluginHandle, PluginHost, PluginState, RestartLimit, RestartPolicy,
-    ShutdownTimes, StateChange, Supervision, Unresponsive,
+    Backoff, Breaker, BreakerState, Ending, PluginHandle, PluginHost, PluginScope, PluginState, RestartLimit,
+    RestartPolicy, ShutdownTimes, StateChange, Supervision, Unresponsive,
 };
 use rapace_session::{AsCaller, CallError, CallOptions, Config, Timeouts};
 
@@ -93,7 +93,7 @@ fn a_plugin_that_is_asleep_when_it_is_shut_down_stays_so() {
 fn a_plugin_that_is_being_loaded_when_its_host_shuts_down_does_not_stay() {
     let ((starts, begun), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
     let may_go = Mutex::new(may_go);
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         starts.send(()).unwrap();
         may_go.lock().unwrap().recv().unwrap();
         crate::answers
@@ -136,7 +136,7 @@ fn a_call_that_waits_for_one_that_will_not_wake_is_told_so() {
     let ((starts, begun), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
     let (place, may_go): (Place<PluginHandle>, _) = (Place::default(), Mutex::new(may_go));
     let to_end = Arc::clone(&place);
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         if let Some(plugin) = to_end.lock().unwrap().take() {
             // The reload has the plugin for itself meanwhile, and this is its thread.
             starts.send(()).unwrap();
@@ -243,7 +243,7 @@ fn two_restarts_one_within_the_other_start_it_once() {
             plugin.restart().unwrap();
         }
     };
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         count.fetch_add(1, SeqCst);
         crate::answers
     };
@@ -260,8 +260,8 @@ fn a_plugin_that_is_long_in_transition_takes_no_threads_from_the_others() {
     let ((starts, begun), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
     let (is_held, may_go) = (Arc::new(AtomicBool::new(false)), Mutex::new(may_go));
     let holds = Arc::clone(&is_held);
-    let services = move |name: &str| {
-        if name == "held" && holds.load(SeqCst) {
+    let services = move |scope: &PluginScope| {
+        if scope.name() == "held" && holds.load(SeqCst) {
             starts.send(()).unwrap();
             may_go.lock().unwrap().recv().unwrap();
         }
@@ -320,7 +320,7 @@ fn strangers_at_a_join_point_take_no_threads_from_the_others() {
 #[test]
 fn a_plugin_that_calls_its_host_is_at_work() {
     let (sender, begun) = mpsc::channel();
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         let sender = sender.clone();
         move |call: rapace_session::IncomingCall| drop(sender.send(call))
     };

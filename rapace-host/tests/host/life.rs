@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rapace_host::{Ending, PluginHandle, PluginHost, PluginState, ShutdownTimes, StateChange};
+use rapace_host::{Ending, PluginHandle, PluginHost, PluginScope, PluginState, ShutdownTimes, StateChange};
 use rapace_session::{AsCaller, CallError, CallOptions, IncomingCall, PeerState, SessionEnd};
 
 use crate::plugin::{BEGUN, ECHO, ENDLESS, EXIT, GATE, PART};
-use crate::{PATIENCE, config, gate, in_words, is_there, spec, watched};
+use crate::{PATIENCE, config, eventually, gate, in_words, is_there, spec, watched};
 
 const TINY: Duration = Duration::from_millis(100);
 /// Gives up soon; only behind SIGTERM it is sure of the end, if the plugin does not ignore it.
@@ -68,7 +68,7 @@ fn a_plugin_goes_through_its_states() {
 #[test]
 fn a_kill_ends_a_call_and_a_restart_is_a_new_session() {
     let (sender, begun) = mpsc::channel();
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         let sender = sender.clone();
         move |call: IncomingCall| {
             assert_eq!(call.method(), BEGUN);
@@ -143,7 +143,7 @@ fn a_plugin_that_parts_with_its_host_is_killed() {
 #[test]
 fn a_call_by_a_caller_meets_the_death_of_the_process_and_the_host_hears_of_it() {
     let (sender, begun) = mpsc::channel();
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         let sender = sender.clone();
         move |call: IncomingCall| {
             call.reply(b"");
@@ -185,7 +185,7 @@ fn a_poll_notices_a_death_that_no_call_meets() {
 #[test]
 fn a_poll_serves_a_plugin_that_calls_by_itself() {
     let (sender, begun) = mpsc::channel();
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         let sender = sender.clone();
         move |call: IncomingCall| {
             call.reply(b"");

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
-use rapace_host::{PluginHandle, PluginHost, PluginSpec, PluginState, ReloadError};
+use rapace_host::{PluginHandle, PluginHost, PluginScope, PluginSpec, PluginState, ReloadError};
 use rapace_session::{AsCaller, CallOptions};
 
 use crate::plugin::{COUNT, ECHO, ENDLESS, INSTANCE_ROLE};
@@ -88,7 +88,7 @@ fn a_new_version_that_does_not_start_leaves_the_old_one() {
 #[test]
 fn calls_in_flight_end_on_the_old_version() {
     let (sender, begun) = std::sync::mpsc::channel();
-    let services = move |_: &str| {
+    let services = move |_: &PluginScope| {
         let sender = sender.clone();
         move |call: rapace_session::IncomingCall| drop(sender.send(call))
     };
@@ -153,7 +153,8 @@ fn a_version_that_does_not_take_the_state_does_not_take_the_place() {
 #[test]
 fn a_call_that_does_not_end_keeps_the_old_version_only_for_a_time() {
     let times = rapace_host::ShutdownTimes { drain: std::time::Duration::from_millis(50), ..Default::default() };
-    let host = PluginHost::builder(config()).services(|_: &str| crate::answers).shutdown_times(times).build().unwrap();
+    let host =
+        PluginHost::builder(config()).services(|_: &PluginScope| crate::answers).shutdown_times(times).build().unwrap();
     let plugin = host.load(version("old")).unwrap();
     thread::scope(|scope| {
         let endless = scope.spawn(|| plugin.call(ENDLESS, b"", &CallOptions::new().deadline(PATIENCE)));

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use rapace_host::{
-    Backoff, Breaker, BreakerState, Health, PluginHandle, PluginHost, PluginHostBuilder, PluginState, RestartLimit,
-    RestartPolicy, StateChange, Supervision, Unresponsive,
+    Backoff, Breaker, BreakerState, Health, PluginHandle, PluginHost, PluginHostBuilder, PluginScope, PluginState,
+    RestartLimit, RestartPolicy, StateChange, Supervision, Unresponsive,
 };
 use rapace_session::{AsCaller, CallError, CallOptions, Config, Timeouts};
 
@@ -232,7 +232,7 @@ fn calls_go_to_all_instances_and_to_those_that_are_left() {
 
 #[test]
 fn a_busy_instance_is_passed_over() {
-    let host = PluginHost::builder(config()).services(|_: &str| crate::answers).build().unwrap();
+    let host = PluginHost::builder(config()).services(|_: &PluginScope| crate::answers).build().unwrap();
     let supervision = Supervision { instances: NonZeroU16::new(2).unwrap(), ..Supervision::default() };
     let plugin = host.load(spec("plain").supervision(supervision)).unwrap();
     let caller = plugin.as_caller();
@@ -247,7 +247,7 @@ fn a_busy_instance_is_passed_over() {
 
 #[test]
 fn too_many_failures_open_the_breaker() {
-    let host = PluginHost::builder(config()).services(|_: &str| crate::answers).build().unwrap();
+    let host = PluginHost::builder(config()).services(|_: &PluginScope| crate::answers).build().unwrap();
     let breaker = Breaker { failures: 2, open: PATIENCE };
     let plugin =
         host.load(spec("plain").supervision(Supervision { breaker: Some(breaker), ..Supervision::default() })).unwrap();

@@ -114,7 +114,7 @@ fn plugin_process() {
 }
 
 fn host() -> PluginHost {
-    let services = |_: &str| Services::new().add(BackServer::new(Adds)).calls::<StoreClient>();
+    let services = |_: &PluginScope| Services::new().add(BackServer::new(Adds)).calls::<StoreClient>();
     PluginHost::builder(Config::new("test-host", "1.0.0")).services(services).build().unwrap()
 }
 

@@ -1,0 +1,55 @@
+//! Refuses a plugin the services of its host that it has no permission to call.
+
+use rapace_registry::{Provider, Registry};
+use rapace_session::{Code, Handler, IncomingCall, Status};
+
+use crate::builder::BoxedHandler;
+use crate::scope::PluginScope;
+
+/// The services of a plugin that is not trusted.
+pub(crate) struct Permitted {
+    services: BoxedHandler,
+    /// By number, in their order.
+    methods: Vec<(u32, Verdict)>,
+}
+
+enum Verdict {
+    Allowed,
+    /// The name of the method, with that of its service.
+    Refused(String),
+}
+
+impl Permitted {
+    /// What is left of services that are described like this; all, if the plugin is trusted.
+    pub(crate) fn of(services: BoxedHandler, offered: &Registry, scope: &PluginScope) -> BoxedHandler {
+        let Some(permissions) = scope.permissions() else { return services };
+        let offered = offered.services().iter().filter(|service| service.provider() != Provider::Plugin);
+        let of_service = |service: &rapace_registry::Service| {
+            let is_allowed = permissions.allows_service(service.name());
+            let verdict = |method: &rapace_registry::Method| {
+                let name = || format!("{}.{}", service.name(), method.name());
+                (method.id().get(), if is_allowed { Verdict::Allowed } else { Verdict::Refused(name()) })
+            };
+            service.methods().iter().map(verdict).collect::<Vec<_>>()
+        };
+        let mut methods: Vec<_> = offered.flat_map(of_service).collect();
+        methods.sort_by_key(|(id, _)| *id);
+        BoxedHandler::of(Self { services, methods })
+    }
+}
+
+impl Handler for Permitted {
+    fn handle(&self, call: IncomingCall) {
+        let found = self.methods.binary_search_by_key(&call.method(), |(id, _)| *id);
+        let refused = match found.ok().and_then(|index| self.methods.get(index)) {
+            Some((_, Verdict::Allowed)) => return self.services.handle(call),
+            Some((_, Verdict::Refused(name))) => format!("{name} is not among what this plugin may call"),
+            None => format!("no service that this plugin may call has a method {}", call.method()),
+        };
+        call.fail(Status::new(Code::PermissionDenied, refused));
+    }
+
+    fn registry(&self) -> Result<Registry, Status> {
+        self.services.registry()
+    }
+}

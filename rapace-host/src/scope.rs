@@ -1,0 +1,171 @@
+//! What those who serve a plugin know of it: its name, what it may do and use, and how often it would have used more.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::permissions::{Permissions, PluginLimits};
+use crate::spec::PluginSpec;
+
+/// A plugin, for those who serve it. Its name is the host's word, not what the plugin says of itself.
+#[derive(Clone)]
+pub struct PluginScope {
+    name: Arc<str>,
+    permissions: Option<Arc<Permissions>>,
+    limits: Arc<PluginLimits>,
+    overruns: Arc<Overruns>,
+}
+
+/// What a plugin may use only so much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Memory.
+    Memory,
+    /// A processor's time.
+    CpuTime,
+    /// Open files.
+    OpenFiles,
+    /// Processes and threads.
+    Processes,
+    /// Calls in flight.
+    Calls,
+    /// Bytes of a message.
+    MessageBytes,
+    /// Lines of the log in a second.
+    LogRate,
+    /// Bytes in the storage.
+    StorageBytes,
+    /// Events in a second.
+    EventRate,
+    /// Calls of a method in a second.
+    CallRate,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Memory,
+        Self::CpuTime,
+        Self::OpenFiles,
+        Self::Processes,
+        Self::Calls,
+        Self::MessageBytes,
+        Self::LogRate,
+        Self::StorageBytes,
+        Self::EventRate,
+        Self::CallRate,
+    ];
+
+    /// Its name, as in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::CpuTime => "cpu_time",
+            Self::OpenFiles => "open_files",
+            Self::Processes => "processes",
+            Self::Calls => "calls",
+            Self::MessageBytes => "message_bytes",
+            Self::LogRate => "log_rate",
+            Self::StorageBytes => "storage_bytes",
+            Self::EventRate => "event_rate",
+            Self::CallRate => "call_rate",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Default)]
+struct Overruns([AtomicU64; Limit::ALL.len()]);
+
+impl PluginScope {
+    /// One of that name, which may do everything. A host makes its own; this one is for those that serve without a host,
+    /// in tests for example.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), permissions: None, limits: Arc::default(), overruns: Arc::default() }
+    }
+
+    /// The same with these permissions.
+    #[must_use]
+    pub fn with_permissions(self, permissions: Permissions) -> Self {
+        Self { permissions: Some(Arc::new(permissions)), ..self }
+    }
+
+    /// The same with these limits.
+    #[must_use]
+    pub fn with_limits(self, limits: PluginLimits) -> Self {
+        Self { limits: Arc::new(limits), ..self }
+    }
+
+    /// The same plugin in another version: what it did before counts.
+    pub(crate) fn of(&self, spec: &PluginSpec) -> Self {
+        Self { permissions: spec.permissions.clone(), limits: Arc::clone(&spec.limits), ..self.clone() }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it may do; none for a plugin that is trusted.
+    #[must_use]
+    pub fn permissions(&self) -> Option<&Permissions> {
+        self.permissions.as_deref()
+    }
+
+    /// What it may use.
+    #[must_use]
+    pub fn limits(&self) -> &PluginLimits {
+        &self.limits
+    }
+
+    /// It would have used more than it may. This is counted, and logged the less often the more often it happens.
+    pub fn overrun(&self, limit: Limit, detail: impl fmt::Display) {
+        let before = self.overruns.0[limit as usize].fetch_add(1, Ordering::Relaxed);
+        let times = before.saturating_add(1);
+        if times.is_power_of_two() {
+            tracing::warn!(plugin = %self.name, %limit, times, "would use more than it may: {detail}");
+        }
+    }
+
+    /// How often it would have used more than it may.
+    #[must_use]
+    pub fn overruns(&self, limit: Limit) -> u64 {
+        self.overruns.0[limit as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for PluginScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginScope").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_counts_by_itself_and_over_all_versions() {
+        for (index, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index);
+        }
+        let scope = PluginScope::new("p");
+        let spec = PluginSpec::new("p", "/bin/p").permissions(Permissions::default());
+        let next = scope.of(&spec);
+        scope.overrun(Limit::Calls, "one");
+        next.overrun(Limit::Calls, "two");
+        next.overrun(Limit::LogRate, "three");
+        assert_eq!((scope.overruns(Limit::Calls), next.overruns(Limit::LogRate)), (2, 1));
+        assert_eq!(scope.overruns(Limit::Memory), 0);
+        assert_eq!((scope.permissions(), next.permissions()), (None, Some(&Permissions::default())));
+    }
+}
