@@ -164,10 +164,17 @@ fn a_permission_names_a_service_or_the_end_of_its_name_and_topics_by_their_begin
 fn a_manifest_is_given_no_more_than_its_host_allows() {
     let config = read(Format::Toml, example::TOML).unwrap();
     let greedy = manifest(
-        "version = '1'\n[permissions]\nread = ['/']\nwrite = ['/']\nnetwork = true\nservices = ['Storage', 'Events']",
+        "version = '1'\n[permissions]\nread = ['/']\nwrite = ['/']\nnetwork = true\nservices = ['Storage', 'Events']\n\
+         shared_storage = 'write'\npublish = ['*']\nsubscribe = ['*']",
     );
-    let allowed = config.plugin("shout", None, |_| None).unwrap().permissions;
-    assert_eq!(config.plugin("shout", Some(&greedy), |_| None).unwrap().permissions, allowed);
+    // In no order.
+    let sorted = |permissions: Option<Permissions>| {
+        let mut permissions = permissions.unwrap();
+        permissions.services.sort();
+        Some(permissions)
+    };
+    let allowed = sorted(config.plugin("shout", None, |_| None).unwrap().permissions);
+    assert_eq!(sorted(config.plugin("shout", Some(&greedy), |_| None).unwrap().permissions), allowed);
     assert_ne!(Some(greedy.permissions), allowed);
 }
 
