@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rapace_core::{Geometry, GeometryError};
 use rapace_registry::Registry;
+use rapace_service::Service;
 use rapace_session::{Config, Handler, IncomingCall, LimitError, NoService, Status};
 use thiserror::Error;
 
@@ -15,6 +16,7 @@ use crate::changes::Observer;
 use crate::config::ContractConfig;
 use crate::host::PluginHost;
 use crate::lifecycle::StateChange;
+use crate::offers::Offers;
 use crate::output::{Listener, OutputLine, OutputThread};
 use crate::permitted::Permitted;
 use crate::scope::PluginScope;
@@ -85,6 +87,7 @@ type Services = dyn Fn(&PluginScope) -> BoxedHandler + Send + Sync;
 pub(crate) struct Context {
     pub(crate) config: Config,
     services: Box<Services>,
+    offers: Offers,
     pub(crate) observer: Box<Observer>,
     pub(crate) shutdown_times: ShutdownTimes,
     pub(crate) output: OutputThread,
@@ -95,14 +98,18 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// What serves a plugin, as far as it may call it; and what it is offered: what the host's configuration says or, if that
-    /// says nothing, all that serves it.
-    pub(crate) fn services_of(&self, scope: &PluginScope) -> (BoxedHandler, Registry) {
+    /// What serves a plugin, as far as it may call it, and what that is: what the host's configuration says or, if that says
+    /// nothing, all that serves it; and what is offered beside that.
+    ///
+    /// # Errors
+    ///
+    /// When what serves it cannot be described.
+    pub(crate) fn services_of(&self, scope: &PluginScope) -> Result<(BoxedHandler, Registry), Status> {
         let services = (self.services)(scope);
         let configured = &self.config.registry;
-        let offered =
-            if configured.services().is_empty() { services.registry().unwrap_or_default() } else { configured.clone() };
-        (Permitted::of(services, &offered, scope), offered)
+        let described = if configured.services().is_empty() { services.registry()? } else { configured.clone() };
+        let (services, described) = self.offers.behind(services, described, scope);
+        Ok((Permitted::of(services, &described, scope), described))
     }
 }
 
@@ -111,6 +118,7 @@ impl Context {
 pub struct PluginHostBuilder {
     config: Config,
     services: Box<Services>,
+    offers: Offers,
     observer: Box<Observer>,
     listener: Box<Listener>,
     shutdown_times: ShutdownTimes,
@@ -122,7 +130,8 @@ impl PluginHostBuilder {
         let (observer, listener) = (Box::new(|_: &StateChange| {}), Box::new(|_: &OutputLine<'_>| {}));
         let shutdown_times = ShutdownTimes::default();
         let services = Box::new(|_: &PluginScope| BoxedHandler::of(NoService));
-        Self { config, services, observer, listener, shutdown_times, contracts: BTreeMap::new() }
+        let (offers, contracts) = Default::default();
+        Self { config, services, offers, observer, listener, shutdown_times, contracts }
     }
 
     /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
@@ -131,6 +140,13 @@ impl PluginHostBuilder {
     /// has to wait does so in a future ([`IncomingCall::run_async`]), or on a thread of its own.
     pub fn services<H: Handler>(mut self, services: impl Fn(&PluginScope) -> H + Send + Sync + 'static) -> Self {
         self.services = Box::new(move |plugin: &PluginScope| BoxedHandler::of(services(plugin)));
+        self
+    }
+
+    /// Offers plugins another service, beside those of [`services`](Self::services): one of the host's own, for example. It is
+    /// made anew for each process. One that those services have by the same name takes its place.
+    pub fn offer<S: Service>(mut self, service: impl Fn(&PluginScope) -> S + Send + Sync + 'static) -> Self {
+        self.offers.push(service);
         self
     }
 
@@ -171,9 +187,10 @@ impl PluginHostBuilder {
         let thread = |purpose| move |error| BuildError::Thread { purpose, error };
         let output = OutputThread::start(self.listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
-        let Self { config, services, observer, shutdown_times, contracts, .. } = self;
+        let Self { config, services, offers, observer, shutdown_times, contracts, .. } = self;
         let is_closed = AtomicBool::new(false);
-        let context = Context { config, services, observer, shutdown_times, output, attendance, contracts, is_closed };
+        let context =
+            Context { config, services, offers, observer, shutdown_times, output, attendance, contracts, is_closed };
         Ok(PluginHost::new(context))
     }
 }

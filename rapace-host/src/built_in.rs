@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rapace_core::socket::Socket;
 use rapace_service::BuiltIn;
 use rapace_session::tokio::AsyncSession;
-use rapace_session::{AsCaller, PeerB, Session, Status};
+use rapace_session::{AsCaller, HandshakeError, PeerB, Session, Status};
 
 use crate::kind::{Connection, NewLife, PluginKind};
 use crate::start::StartCause;
@@ -43,7 +43,11 @@ impl PluginKind for BuiltInKind {
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
         let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
         let plugin = match life.host {
-            Some(host) => self.plugin.hosted_by(host.config.clone(), host.services_of(life.scope).0),
+            Some(host) => {
+                let services = host.services_of(life.scope);
+                let of_status = |status| StartCause::Handshake(HandshakeError::OwnHello(status));
+                self.plugin.hosted_by(host.config.clone(), services.map_err(of_status)?.0)
+            }
             None => self.plugin.clone(),
         };
         let (joins, name) = (plugin.clone(), Arc::<str>::from(life.plugin));

@@ -5,10 +5,11 @@ use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rapace_registry::{MethodId, Registry, Service, Version, json};
 use rapace_session::{
-    CallError, CallOptions, Code, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session, SessionEnd,
-    Status,
+    CallError, CallOptions, Code, Config, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session,
+    SessionEnd, Status,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -17,7 +18,7 @@ use crate::builder::Context;
 use crate::ending::{CrashReport, Ending};
 use crate::kind::Connection;
 use crate::output::{Output, Stream};
-use crate::scope::PluginScope;
+use crate::scope::{Limit, PluginScope};
 use crate::spec::PluginSpec;
 use crate::start::{StartCause, StartError};
 
@@ -31,6 +32,9 @@ pub(crate) struct Instance {
     started: Instant,
     output: Option<Output>,
     crash: OnceLock<CrashReport>,
+    scope: PluginScope,
+    /// Of what the session has refused, what the scope has been told.
+    refused: Mutex<[u64; 2]>,
 }
 
 impl Instance {
@@ -38,7 +42,8 @@ impl Instance {
     pub(crate) fn start(context: &Context, spec: &PluginSpec, scope: &PluginScope) -> Result<Self, StartError> {
         let started = Instant::now();
         let of_cause = |cause| StartError::new(spec, cause);
-        let (services, offered) = context.services_of(scope);
+        let of_status = |status| StartCause::Handshake(HandshakeError::OwnHello(status));
+        let (services, offered) = context.services_of(scope).map_err(of_status).map_err(of_cause)?;
         lacking(&spec.requires, &offered).map_or(Ok(()), |(service, expected, found)| {
             Err(of_cause(StartCause::NotOffered { service, expected, found }))
         })?;
@@ -48,16 +53,20 @@ impl Instance {
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
         tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
+        let config = Config { registry: offered, ..spec.configured(&context.config) };
         let handshake = || {
             let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
-            let handshake = Handshake::<PeerA>::offer(socket, process, spec.configured(&context.config))?;
+            let handshake = Handshake::<PeerA>::offer(socket, process, config)?;
             let session = handshake.finish(services)?;
             context.attendance.attend(&session)?;
             Ok((pidfd, session))
         };
         match handshake() {
             Ok((pidfd, session)) => match lacking(&spec.provides, &session.peer().registry) {
-                None => Ok(Self { session, pid, pidfd, started, output, crash: OnceLock::new() }),
+                None => {
+                    let (crash, scope, refused) = (OnceLock::new(), scope.clone(), Mutex::default());
+                    Ok(Self { session, pid, pidfd, started, output, crash, scope, refused })
+                }
                 Some((service, expected, found)) => {
                     session.close(&Status::new(Code::FailedPrecondition, "a service is missing"));
                     session.reap(Duration::ZERO);
@@ -125,17 +134,30 @@ impl Instance {
 
     /// Kills the process if it has not ended, reaps it, and says how it ended.
     pub(crate) fn kill(&self) -> Option<ExitStatus> {
+        self.settle();
         self.session.reap(Duration::ZERO)
     }
 
     /// What is to be said of its end, which nobody asked for; a process that goes on is killed.
     pub(crate) fn crash_report(&self) -> CrashReport {
         let report = self.crash.get_or_init(|| {
+            self.settle();
             let exit = self.session.reap(EXIT_PATIENCE);
             let end = self.session.end().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(exit)));
             CrashReport { exit, end, uptime: self.uptime(), stderr: tail(self.output.as_ref(), Stream::Stderr) }
         });
         report.clone()
+    }
+
+    /// Has the scope count what the session has refused.
+    pub(crate) fn settle(&self) {
+        let mut told = self.refused.lock();
+        let stats = self.session.stats();
+        let now = [stats.requests_refused, stats.calls_refused];
+        for (limit, told, now) in [(Limit::MessageBytes, told[0], now[0]), (Limit::Calls, told[1], now[1])] {
+            self.scope.overrun_by(limit, now - told, "its session has refused that");
+        }
+        *told = now;
     }
 
     /// How long it has been there.

@@ -57,6 +57,7 @@ mod instance;
 mod kind;
 mod lifecycle;
 mod look;
+mod offers;
 mod output;
 mod permitted;
 mod reload;

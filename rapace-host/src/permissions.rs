@@ -56,9 +56,9 @@ pub struct PluginLimits {
     pub open_files: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
-    /// Calls of the host in flight.
+    /// Calls to the host that each of its processes has in flight, streams among them.
     pub calls: Option<u32>,
-    /// Bytes of a message.
+    /// Bytes of a message that it sends.
     #[serde(deserialize_with = "optional")]
     #[schemars(with = "Option<Written<u64>>")]
     pub message_bytes: Option<u64>,

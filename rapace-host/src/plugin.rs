@@ -135,6 +135,7 @@ impl PluginHandle {
 
     /// What it may do and use, in its present version, and how often it would have used more.
     pub fn scope(&self) -> PluginScope {
+        self.0.seats().iter().filter_map(|seat| seat.instance()).for_each(|instance| instance.settle());
         self.0.scope.of(&self.0.spec())
     }
 

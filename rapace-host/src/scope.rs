@@ -129,9 +129,19 @@ impl PluginScope {
 
     /// It would have used more than it may. This is counted, and logged the less often the more often it happens.
     pub fn overrun(&self, limit: Limit, detail: impl fmt::Display) {
-        let before = self.overruns.0[limit as usize].fetch_add(1, Ordering::Relaxed);
-        let times = before.saturating_add(1);
-        if times.is_power_of_two() {
+        self.overrun_by(limit, 1, detail);
+    }
+
+    /// The same, so many times.
+    pub(crate) fn overrun_by(&self, limit: Limit, more: u64, detail: impl fmt::Display) {
+        if more == 0 {
+            return;
+        }
+        // A count that orders nothing.
+        let before = self.overruns.0[limit as usize].fetch_add(more, Ordering::Relaxed);
+        let times = before.saturating_add(more);
+        // There is a power of two behind the one and not behind the other.
+        if before.checked_ilog2() != times.checked_ilog2() {
             tracing::warn!(plugin = %self.name, %limit, times, "would use more than it may: {detail}");
         }
     }

@@ -165,7 +165,12 @@ impl PluginSpec {
 
     /// The configuration of its sessions, from that of all.
     pub(crate) fn configured(&self, config: &Config) -> Config {
-        let config = config.clone();
+        let mut config = config.clone();
+        config.limits.served_max = self.limits.calls.or(config.limits.served_max);
+        if let Some(bound) = self.limits.message_bytes {
+            let bound = usize::try_from(bound).unwrap_or(usize::MAX);
+            config.limits.message_bytes_max = config.limits.message_bytes_max.min(bound.max(1));
+        }
         #[cfg(feature = "fault-injection")]
         let own = self.faults.clone().map(rapace_session::FaultInjection::from).unwrap_or_default();
         #[cfg(feature = "fault-injection")]

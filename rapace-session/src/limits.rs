@@ -24,6 +24,8 @@ pub struct Limits {
     pub metadata_bytes_max: usize,
     /// Calls that the peer may have in flight to us: 1 to 4096. Default 1024.
     pub calls_max: u32,
+    /// Of those, how many are served at once: one beyond that is answered with `ResourceExhausted`. Default: all.
+    pub served_max: Option<u32>,
     /// Deepest chain of nested calls that is served: 1 to 255. It bounds the stack of a thread that waits. Default 16.
     pub depth_max: u8,
     /// Bytes of messages from the peer that may be kept at once: those in pieces, those that wait for a handler, those
@@ -45,6 +47,7 @@ impl Default for Limits {
             message_bytes_max: 64 << 20,
             metadata_bytes_max: 16 << 10,
             calls_max: 1024,
+            served_max: None,
             depth_max: 16,
             inbound_bytes_max: 128 << 20,
             stream_window_bytes: 256 << 10,

@@ -79,6 +79,10 @@ pub(crate) struct Machine {
     going_away: Option<Status>,
     policy: FaultPolicy,
     faults: u32,
+    /// Requests that were larger than is taken.
+    requests_refused: u64,
+    /// Requests that were one too many.
+    calls_refused: u64,
     end: Option<Arc<SessionEnd>>,
     wakes: Vec<Waker>,
     /// Streams that wait for room, to be woken when there is some.
@@ -107,6 +111,8 @@ impl Machine {
             going_away: None,
             policy,
             faults: 0,
+            requests_refused: 0,
+            calls_refused: 0,
             end: None,
             wakes: Vec::new(),
             wait_for_room: Vec::new(),
@@ -487,7 +493,9 @@ impl Machine {
                 self.check_streams(&frame).inspect_err(|_| link.discard(frame.payload))?;
                 let window = if frame.header.flags.has(Flags::ITEMS) { self.window() } else { 0 };
                 let step = self.served.handle(frame, link, room, &mut self.kept, window, now)?;
-                self.step(self.judge(step, depth), link);
+                self.requests_refused += u64::from(matches!(step, Step::Answer(..)));
+                let step = self.judge(step, depth);
+                self.step(step, link);
                 Ok(())
             }
             Kind::Control => self.control(frame, link),
@@ -499,11 +507,16 @@ impl Machine {
     }
 
     /// Whether a call that has arrived may go to a handler.
-    fn judge(&self, step: Step, depth: u8) -> Step {
+    fn judge(&mut self, step: Step, depth: u8) -> Step {
         match step {
             Step::Arrived(key) => {
                 if let Some(reason) = &self.going_away {
                     Step::Answer(key, Status { code: Code::Unavailable, ..reason.clone() })
+                } else if self.limits.served_max.is_some_and(|bound| self.served.in_flight() > bound as usize) {
+                    let (found, bound) = (self.served.in_flight(), self.limits.served_max.unwrap_or_default());
+                    self.calls_refused += 1;
+                    let message = format!("{found} calls are in flight, but at most {bound} are served");
+                    Step::Answer(key, Status::new(Code::ResourceExhausted, message))
                 } else if depth > self.limits.depth_max {
                     let message =
                         format!("the call is nested {depth} deep, but at most {} is served", self.limits.depth_max);

@@ -104,6 +104,10 @@ pub struct SessionStats {
     pub tasks: usize,
     /// Faults of the peer.
     pub faults: u32,
+    /// Requests of the peer that were larger than is taken, and were answered with that.
+    pub requests_refused: u64,
+    /// Calls of the peer that were more than are served at once, and were answered with that.
+    pub calls_refused: u64,
 }
 
 /// One end of an open session.
@@ -318,6 +322,7 @@ impl<R: Role> Session<R> {
         });
         let (calls_in_flight, served_in_flight) = state.machine.in_flight();
         let (inbound_bytes, outbound_bytes) = state.machine.bytes();
+        let (requests_refused, calls_refused) = state.machine.refused();
         let stats = SessionStats {
             link: state.link.stats(),
             calls_in_flight,
@@ -328,6 +333,8 @@ impl<R: Role> Session<R> {
             runs_held: state.link.held_runs(),
             tasks: state.tasks.count(),
             faults: state.machine.faults(),
+            requests_refused,
+            calls_refused,
         };
         self.shared().leave(state);
         stats

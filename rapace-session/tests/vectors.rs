@@ -179,6 +179,7 @@ fn sessions_go_as_the_vectors_say() {
     let limits = Limits {
         message_bytes_max: number(&file["limits"]["max_message_bytes"]),
         calls_max: number(&file["limits"]["max_calls"]),
+        served_max: None,
         depth_max: number(&file["limits"]["max_depth"]),
         stream_window_bytes: number(&file["limits"]["window"]),
         ..Limits::default()

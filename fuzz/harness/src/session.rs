@@ -101,6 +101,7 @@ fn config(tolerated: u8, geometry: Geometry) -> Config {
             message_bytes_max: MESSAGE_BYTES_MAX,
             metadata_bytes_max: METADATA_BYTES_MAX,
             calls_max: CALLS_MAX,
+            served_max: None,
             depth_max: DEPTH_MAX,
             inbound_bytes_max: INBOUND_BYTES_MAX,
             stream_window_bytes: WINDOW,

@@ -78,6 +78,8 @@ pub(super) struct LimitsInFile {
     /// Calls that a plugin may have in flight: 1 to 4096. Default 1024.
     #[schemars(range(min = 1, max = 4096))]
     calls_max: u32,
+    /// Of those, how many are served at once, for each process of a plugin. Default: all.
+    served_max: Option<u32>,
     /// Deepest chain of nested calls: 1 to 255. Default 16.
     #[schemars(range(min = 1, max = 255))]
     depth_max: u8,

@@ -70,6 +70,7 @@ fn in_code() -> HostConfig {
     let order = ["shout", "whisper"].map(str::to_owned).to_vec();
     HostConfig {
         attach: Some("/tmp/my-host".into()),
+        limits: Limits { served_max: Some(256), ..Limits::default() },
         discovery: DiscoveryConfig { directories: vec!["conf/plugins".into()], watch: true, ..Default::default() },
         supervision,
         plugins: [

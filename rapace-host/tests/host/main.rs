@@ -7,6 +7,7 @@ mod deploying;
 mod directory;
 mod ending;
 mod finding;
+mod granting;
 mod joining;
 mod keeping;
 mod life;

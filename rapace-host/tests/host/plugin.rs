@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rapace_core::socket::Socket;
 use rapace_plugin::{HostHandle, Plugin, PluginMain, run};
-use rapace_session::{CallOptions, Code, Config, Handshake, IncomingCall, PeerB, Router, Status};
+use rapace_session::{CallError, CallOptions, Code, Config, Handshake, IncomingCall, PeerB, Router, Status};
 
 pub(crate) const ROLE: &str = "RAPACE_TEST_ROLE";
 /// A file that the plugin reads before it ends.
@@ -30,6 +30,8 @@ pub(crate) const ASK: u32 = 8;
 pub(crate) const COUNT: u32 = 9;
 /// Answers with what came with `initialize`, and a variable.
 pub(crate) const CONFIGURATION: u32 = 10;
+/// Calls a method of the host so many times at once: its number, a byte that says how many times, the argument.
+pub(crate) const ASK_MANY: u32 = 11;
 /// A path at which the plugin, started by hand, joins its host.
 pub(crate) const JOIN: &str = "RAPACE_TEST_JOIN";
 /// A call of the host by the plugin.
@@ -101,6 +103,22 @@ fn services(role: &str, host: HostHandle) -> Router {
         .method(ASK, |call: IncomingCall| {
             let answer = call.call_back(BEGUN, b"", &CallOptions::new());
             call.reply(&answer.map(|reply| reply.body.to_vec()).unwrap_or_default());
+        })
+        .method(ASK_MANY, |mut call: IncomingCall| {
+            let (request, caller) = (call.take_body(), call.caller());
+            let [a, b, c, d, times, ref body @ ..] = request[..] else { panic!("{request:?}") };
+            let method = u32::from_le_bytes([a, b, c, d]);
+            let options = CallOptions::new().deadline(super::PATIENCE);
+            let ask = || match caller.call_blocking(method, body, &options) {
+                Ok(reply) => format!("{:?}", &*reply.body),
+                Err(CallError::Status(status)) => format!("{:?}: {}", status.code, status.message),
+                Err(error) => format!("{error:?}"),
+            };
+            let answers: Vec<String> = std::thread::scope(|scope| {
+                let asking: Vec<_> = (0..times).map(|_| scope.spawn(ask)).collect();
+                asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+            });
+            call.reply(answers.join("\n").as_bytes());
         })
         .method(PID, |call: IncomingCall| call.reply(&std::process::id().to_le_bytes()))
         .method(PART, move |call: IncomingCall| {

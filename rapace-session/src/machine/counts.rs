@@ -22,4 +22,9 @@ impl Machine {
     pub(crate) fn faults(&self) -> u32 {
         self.faults
     }
+
+    /// Requests of the peer so far that were larger than is taken, and those that were more than are served at once.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        (self.requests_refused, self.calls_refused)
+    }
 }

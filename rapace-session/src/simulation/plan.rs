@@ -108,6 +108,7 @@ impl Plan {
             message_bytes_max: if tight { half.clamp(2000, 50_000) } else { 200_000 },
             metadata_bytes_max: 300,
             calls_max,
+            served_max: None,
             depth_max: 3,
             inbound_bytes_max: if tight { half.clamp(2000, 50_000) + 2000 } else { 64 << 20 },
             stream_window_bytes: random.pick(&[1, 64, 128, 1000, 1024, 10_000, 100_000]),

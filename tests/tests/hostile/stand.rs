@@ -25,6 +25,7 @@ const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
     metadata_bytes_max: 16 << 10,
     calls_max: 64,
+    served_max: None,
     depth_max: 16,
     inbound_bytes_max: 4 << 20,
     stream_window_bytes: 64 << 10,
