@@ -506,6 +506,7 @@ fn a_message_that_grows_too_large_is_let_go() {
     }
     let status = Status::decode(&liar.take_payload().unwrap());
     assert_eq!((status.code, session.end()), (Code::ResourceExhausted, None));
+    assert_eq!((session.stats().requests_refused, session.stats().calls_refused), (1, 0));
 }
 
 /// The call has ended before anybody waits for it: while its request, which needs more room than there is, went out.
