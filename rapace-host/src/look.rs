@@ -27,13 +27,13 @@ struct Seen {
     frames: u64,
     /// Since when that has not changed.
     since: Instant,
-    /// It was unresponsive when it was last looked at.
-    unresponsive: bool,
+    /// Which of its processes were unresponsive when they were last looked at.
+    unresponsive: Vec<u32>,
 }
 
 /// Looks after a plugin as long as there is one.
 pub(crate) async fn look_after(plugin: Weak<Shared>, gate: Arc<PluginGate>) {
-    let mut seen = Seen { frames: 0, since: Instant::now(), unresponsive: false };
+    let mut seen = Seen { frames: 0, since: Instant::now(), unresponsive: Vec::new() };
     loop {
         gate.called().await;
         loop {
@@ -62,7 +62,7 @@ impl Shared {
     /// Looks at all processes; says whether to look again though nobody calls.
     fn look(self: &Arc<Self>, seen: &mut Seen) -> bool {
         let mut again = false;
-        let mut unresponsive = false;
+        let mut unresponsive = Vec::new();
         // A call may be on its way to a process, or wait for one.
         let (mut frames, mut in_flight) = (0, self.gate.has_calls());
         let mut serves = false;
@@ -71,8 +71,9 @@ impl Shared {
             match instance.session.peer_state() {
                 PeerState::Alive => again = true,
                 PeerState::Unresponsive { silent } => {
-                    (again, unresponsive) = (true, true);
-                    self.is_unresponsive(&seat, silent, seen.unresponsive);
+                    again = true;
+                    unresponsive.push(seat.number);
+                    self.is_unresponsive(&seat, silent, seen.unresponsive.contains(&seat.number));
                 }
                 _ => {}
             }
