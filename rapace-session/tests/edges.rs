@@ -17,6 +17,8 @@ use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, Side};
 use rapace_session::*;
 
+/// How long what is sure to come may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 const METHOD: u32 = 7;
 const BOTH: Streams = Streams { sends: true, receives: true };
 
@@ -85,7 +87,7 @@ fn pair(a: Config, b: Config, a_handler: impl Handler, b_handler: impl Handler) 
 fn until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < PATIENCE);
         thread::yield_now();
     }
 }
@@ -94,7 +96,7 @@ fn until(mut condition: impl FnMut() -> bool) {
 fn returns<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(code()));
-    told.recv_timeout(Duration::from_secs(4)).ok()
+    told.recv_timeout(PATIENCE).ok()
 }
 
 #[derive(Default)]
@@ -147,7 +149,7 @@ fn a_deadline_reaches_the_half_that_was_not_polled_last() {
     let (host, plugin) = pair(config(), config(), NoService, move |call| desk.lock().unwrap().push(call));
     let server = plugin.clone();
     thread::spawn(move || server.serve());
-    let options = CallOptions::new().deadline(Duration::from_millis(600));
+    let options = CallOptions::new().deadline(Duration::from_secs(2));
     let call = Arc::new(host.block_on(host.caller().open(METHOD, &[], BOTH, &options)).unwrap());
     until(|| held.lock().unwrap().len() == 1);
     // One thread reads; it sleeps.
@@ -158,7 +160,7 @@ fn a_deadline_reaches_the_half_that_was_not_polled_last() {
     until(|| host.stats().link.sleeps > sleeps);
     // Another sends one item, and is done.
     host.block_on(poll_fn(|cx| call.poll_send(cx, b"item"))).unwrap();
-    let end = told.recv_timeout(Duration::from_secs(4));
+    let end = told.recv_timeout(PATIENCE);
     if end.is_err() {
         std::mem::forget((host, plugin, call));
     }
@@ -397,7 +399,7 @@ fn keeper() -> (Session<PeerA>, Arc<Mutex<Vec<IncomingCall>>>) {
 #[test]
 fn an_item_goes_in_pieces_beside_a_body_that_is_read_in_place() {
     let (host, held) = keeper();
-    let options = CallOptions::new().deadline(Duration::from_secs(3));
+    let options = CallOptions::new().deadline(PATIENCE);
     let call = host.block_on(host.caller().open(1, &[7; 500_000], BOTH, &options)).unwrap();
     until(|| held.lock().unwrap().len() == 1);
     let sent = host.block_on(poll_fn(|cx| call.poll_send(cx, &[7; 1_400_000])));
@@ -410,8 +412,8 @@ fn a_request_goes_in_pieces_beside_a_body_that_is_read_in_place() {
     let (host, held) = keeper();
     let _first = host.start(1, &[7; 500_000], &CallOptions::new()).unwrap();
     until(|| held.lock().unwrap().len() == 1);
-    let reply = host.call(2, &[7; 1_600_000], &CallOptions::new().deadline(Duration::from_secs(3)));
-    let larger = host.call(2, &[7; 3_000_000], &CallOptions::new().deadline(Duration::from_secs(3)));
+    let reply = host.call(2, &[7; 1_600_000], &CallOptions::new().deadline(PATIENCE));
+    let larger = host.call(2, &[7; 3_000_000], &CallOptions::new().deadline(PATIENCE));
     held.lock().unwrap().clear();
     larger.expect("it goes in pieces anyway");
     reply.expect("a handler keeps its body");
@@ -438,7 +440,7 @@ fn a_request_in_pieces_finds_room_wherever_a_body_is_kept() {
     thread::spawn(move || plugin.serve());
     first.wait().unwrap();
     until(|| held.lock().unwrap().len() == 1);
-    let reply = host.call(2, &[7; 60_000], &CallOptions::new().deadline(Duration::from_secs(3)));
+    let reply = host.call(2, &[7; 60_000], &CallOptions::new().deadline(PATIENCE));
     let free = host.stats().slots_free;
     held.lock().unwrap().clear();
     reply.unwrap_or_else(|error| panic!("{free} slots are free: {error}"));
@@ -461,9 +463,7 @@ fn what_waits_goes_on_when_a_loan_comes_back_unsent() {
     });
     told.recv().unwrap();
     let user = host.clone();
-    let other = thread::spawn(move || {
-        user.call(2, &[7; 3_000_000], &CallOptions::new().deadline(Duration::from_secs(3))).map(drop)
-    });
+    let other = thread::spawn(move || user.call(2, &[7; 3_000_000], &CallOptions::new().deadline(PATIENCE)).map(drop));
     until(|| host.stats().outbound_bytes > 0);
     release.send(()).unwrap();
     assert!(filler.join().is_err());

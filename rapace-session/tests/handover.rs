@@ -17,7 +17,7 @@ use rapace_session::{
 };
 
 /// Beyond what a busy machine delays anything.
-const GENEROUS: Duration = Duration::from_secs(5);
+const GENEROUS: Duration = Duration::from_secs(20);
 
 fn pair(config: Config, a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
     let (a, b) = Socket::pair().unwrap();

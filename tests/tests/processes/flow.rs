@@ -1,7 +1,6 @@
 //! A reader that is slow bounds its sender, and what both of them keep.
 
 use std::task::Poll;
-use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 use rapace_session::CallOptions;
@@ -61,7 +60,7 @@ fn a_million_items_each_way_take_no_more_memory_than_a_few() {
     let plugin = start(config(), &["serve"]);
     // Both ends have touched what they need.
     stream_both_ways(&plugin, MANY / 50);
-    let (peak, start) = (peak_bytes(plugin.pid()), Instant::now());
+    let peak = peak_bytes(plugin.pid());
     let most = stream_both_ways(&plugin, MANY);
     for kept in [most.0, most.1] {
         // A reader that keeps nothing has not been slow.
@@ -70,7 +69,6 @@ fn a_million_items_each_way_take_no_more_memory_than_a_few() {
     // The plugin's alone: this process runs other tests, too.
     let grown = peak_bytes(plugin.pid()) - peak;
     assert!(grown < 1 << 20, "the plugin has grown by {grown} bytes");
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     plugin.check_clean();
 }
 
