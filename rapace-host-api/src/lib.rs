@@ -4,3 +4,5 @@
 //! traits. Each is a service by itself, so that it can be granted, replaced and counted by itself.
 
 #![forbid(unsafe_code)]
+
+pub mod storage;
