@@ -63,6 +63,7 @@ mod permitted;
 mod reload;
 mod restarts;
 mod seat;
+mod services;
 mod signals;
 mod start;
 mod supervisor;
@@ -94,6 +95,8 @@ pub use policy::{Backoff, Breaker, RestartLimit, RestartPolicy, Supervision, Unr
 pub use program::{Program, ProgramError};
 pub use reload::ReloadError;
 pub use scope::{Limit, PluginScope};
+#[cfg(feature = "storage")]
+pub use services::storage::{PluginStorage, Storage, StorageOpenError};
 pub use signals::{EndSignal, EndSignals};
 pub use spec::{INHERITED_VARIABLES, PluginSpec};
 pub use start::{StartCause, StartError};
