@@ -1,0 +1,81 @@
+//! Files that are a storage, and those that are none.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Storage;
+use crate::scope::PluginScope;
+use crate::services::storage::StorageOpenError;
+
+/// A directory that is removed with all that is in it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("rapace-storage-{}-{name}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn refusal(path: &Path) -> StorageOpenError {
+    Storage::open(path).unwrap_err()
+}
+
+#[test]
+fn a_file_is_its_owners_alone_and_is_there_again() {
+    let directory = Directory::new("owner");
+    let path = directory.at("s.redb");
+    let storage = Storage::open(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    storage.of(&PluginScope::new("p")).put("k", b"v").unwrap();
+    drop(storage);
+    let storage = Storage::open(&path).unwrap();
+    assert_eq!(storage.of(&PluginScope::new("p")).value("k"), Some(b"v".to_vec()));
+}
+
+#[test]
+fn one_file_has_one_host() {
+    let directory = Directory::new("two");
+    let path = directory.at("s.redb");
+    let storage = Storage::open(&path).unwrap();
+    let plugin = storage.of(&PluginScope::new("p"));
+    let error = refusal(&path);
+    assert!(matches!(error, StorageOpenError::InUse { .. }), "{error:?}");
+    assert_eq!(error.to_string(), format!("the storage {} is in use by a host", path.display()));
+    drop(storage);
+    // Whoever still has a part of it has the file.
+    refusal(&path);
+    plugin.put("k", b"v").unwrap();
+    drop(plugin);
+    Storage::open(&path).unwrap();
+}
+
+#[test]
+fn what_is_no_storage_is_refused_in_words() {
+    let directory = Directory::new("none");
+    let of = |name: &str, content: &[u8]| {
+        fs::write(directory.at(name), content).unwrap();
+        refusal(&directory.at(name)).to_string()
+    };
+    for (name, content) in [("text", &b"not a database"[..]), ("zeros", &[0; 100_000]), ("x", b"x")] {
+        let error = of(name, content);
+        assert!(error.contains(name) && error.contains("cannot be read"), "{error}");
+        assert_eq!(fs::read(directory.at(name)).unwrap(), content, "it is left alone");
+    }
+    let error = refusal(&directory.at("missing/s.redb")).to_string();
+    assert!(error.starts_with("cannot open the storage ") && error.contains("No such file"), "{error}");
+    assert!(matches!(refusal(&directory.0), StorageOpenError::File { .. }));
+    assert!(matches!(refusal(Path::new("/dev/null")), StorageOpenError::NotAFile { .. }));
+}
