@@ -34,11 +34,13 @@ pub(crate) mod overrides;
 mod plugin;
 pub(crate) mod quantity;
 mod session;
+mod storage;
 
 pub use contract::{Binding, ContractConfig};
 pub use overrides::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use plugin::{PluginConfig, PluginSettings, SettingsError};
 pub use session::MemoryConfig;
+pub use storage::StorageConfig;
 
 use crate::builder::ShutdownTimes;
 use crate::document::{self, Document, FILE_BYTES_MAX, Problem};
@@ -86,6 +88,9 @@ pub struct HostConfig {
     /// How all plugins are looked after, where their manifests do not say otherwise.
     #[serde(default)]
     pub supervision: SupervisionOverrides,
+    /// Where plugins' values are kept. By default they are kept nowhere, and no plugin is offered the service.
+    #[serde(default)]
+    pub storage: Option<StorageConfig>,
     /// Plugins, by name.
     #[serde(default)]
     pub plugins: BTreeMap<String, PluginConfig>,
@@ -258,6 +263,9 @@ impl HostConfig {
             document.refuse(&["attach".into()], format!("expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"));
         }
         self.supervision.check(Supervision::default(), document, &["supervision".into()]);
+        if let Some(storage) = &self.storage {
+            storage.check(document);
+        }
         for (name, plugin) in &self.plugins {
             plugin.check(name, self, document);
         }
@@ -271,7 +279,8 @@ impl HostConfig {
         let in_path = |program: &&mut PathBuf| program.components().count() == 1 && !program.starts_with(".");
         let programs = self.plugins.values_mut().filter_map(|plugin| plugin.program.as_mut());
         let programs = programs.filter(|program| !in_path(program));
-        for path in programs.chain(&mut self.discovery.directories).chain(&mut self.attach) {
+        let storage = self.storage.as_mut().map(|storage| &mut storage.path);
+        for path in programs.chain(&mut self.discovery.directories).chain(&mut self.attach).chain(storage) {
             *path = directory.join(&*path);
         }
     }

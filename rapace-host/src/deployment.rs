@@ -18,6 +18,8 @@ use crate::discovery::{Description, Discovery, Found, PluginChange, Rejected, Wa
 use crate::host::PluginHost;
 use crate::manifest::Manifest;
 use crate::plugin::PluginHandle;
+#[cfg(feature = "storage")]
+use crate::services::storage::{Storage, StorageOpenError};
 use crate::spec::PluginSpec;
 
 /// A running host that was made from a configuration. It is used as the [`PluginHost`] that it is.
@@ -45,6 +47,16 @@ pub enum DeployError {
     /// Its directories cannot be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The storage cannot be opened.
+    #[cfg(feature = "storage")]
+    #[error(transparent)]
+    Storage(#[from] StorageOpenError),
+    /// It has a section for what this host was built without.
+    #[error("{section}: this host was built without the feature {section}")]
+    NotBuilt {
+        /// The section, which is the feature's name as well.
+        section: &'static str,
+    },
     /// The directory of the sockets at which plugins join cannot be made.
     #[error("attach: cannot make the directory {}: {error}", .path.display())]
     Attach {
@@ -88,7 +100,8 @@ impl PluginHostBuilder {
     ///
     /// See [`DeployError`].
     pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
-        let host = self.shutdown_times(config.shutdown).contracts(config.contracts.clone()).build()?;
+        let builder = self.shutdown_times(config.shutdown).contracts(config.contracts.clone());
+        let host = builder.offer_storage(&config)?.build()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);
             made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
@@ -102,6 +115,20 @@ impl PluginHostBuilder {
         let mut deployment = Deployment { watcher: None, shared, refused: Vec::new() };
         deployment.discover()?;
         Ok(deployment)
+    }
+}
+
+impl PluginHostBuilder {
+    #[cfg(feature = "storage")]
+    fn offer_storage(self, config: &HostConfig) -> Result<Self, DeployError> {
+        let Some(config) = &config.storage else { return Ok(self) };
+        let storage = Storage::open(&config.path)?.shared_bytes(config.shared_bytes);
+        Ok(self.offer(move |plugin| storage.server(plugin)))
+    }
+
+    #[cfg(not(feature = "storage"))]
+    fn offer_storage(self, config: &HostConfig) -> Result<Self, DeployError> {
+        if config.storage.is_some() { Err(DeployError::NotBuilt { section: "storage" }) } else { Ok(self) }
     }
 }
 

@@ -74,7 +74,7 @@ pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig};
-pub use config::{PluginConfig, PluginSettings, SettingsError};
+pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};
 pub use contract::{Contract, ContractError, Member};
 pub use deployment::{DeployError, Deployment};
 pub use discovery::{

@@ -43,7 +43,7 @@ use rows::{SpaceRow, length};
 /// The bytes of memory in which the database keeps parts of its file.
 const CACHE_BYTES: usize = 32 << 20;
 /// The bytes that the space which all plugins share may have, if its host does not say otherwise.
-pub(crate) const SHARED_BYTES: u64 = 64 << 20;
+const SHARED_BYTES: u64 = 64 << 20;
 /// The name of that space. Those of plugins begin otherwise.
 const SHARED: &str = "shared";
 
@@ -54,12 +54,11 @@ const SHARED: &str = "shared";
 ///
 /// ```no_run
 /// use rapace_host::{PluginHost, Storage};
-/// use rapace_service::Services;
 /// use rapace_session::Config;
 ///
 /// let storage = Storage::open("/var/lib/my-host/storage.redb")?;
 /// let host = PluginHost::builder(Config::new("my-host", "1.0.0"))
-///     .services(move |plugin| Services::new().add(storage.server(plugin)))
+///     .offer(move |plugin| storage.server(plugin))
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rapace_host::{
     BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
     Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes,
-    SupervisionOverrides, Switch, Unresponsive,
+    StorageConfig, SupervisionOverrides, Switch, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
@@ -72,6 +72,7 @@ fn in_code() -> HostConfig {
         attach: Some("/tmp/my-host".into()),
         limits: Limits { served_max: Some(256), ..Limits::default() },
         discovery: DiscoveryConfig { directories: vec!["conf/plugins".into()], watch: true, ..Default::default() },
+        storage: Some(StorageConfig::new("conf/storage.redb")),
         supervision,
         plugins: [
             ("shout".to_owned(), shout),

@@ -76,6 +76,9 @@ fn what_the_schema_refuses_and_takes_so_does_the_reader() {
         ("plugins", json!({ "p": { "env": { "A": 1 } } }), false),
         ("plugins", json!({ "p": { "limits": { "memory_bytes": "1GiB", "calls": 5 } } }), true),
         ("plugins", json!({ "p": { "limits": { "calls": -5 } } }), false),
+        ("storage", json!({ "path": "x" }), true),
+        ("storage", json!({ "path": "x", "shared_bytes": "1GiB" }), true),
+        ("storage", json!({ "shared_bytes": 1 }), false),
         ("contracts", json!({ "c": { "binding": "first", "order": ["p"] } }), true),
         ("contracts", json!({ "c": { "binding": "any" } }), false),
     ] {

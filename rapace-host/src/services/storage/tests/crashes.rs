@@ -22,7 +22,7 @@ proptest! {
             let key = format!("{key}");
             // The next one is under way when the power fails.
             medium.set_stuck(true);
-            let (before, value) = (acknowledged.clone(), vec![key.len() as u8; length]);
+            let (before, value) = (acknowledged.clone(), vec![chance.u8(..); length]);
             let failed = std::thread::scope(|scope| {
                 let write = scope.spawn(|| plugin.put(&key, &value).unwrap());
                 medium.wait_stuck();
