@@ -1,0 +1,48 @@
+//! A storage that is configured.
+
+use std::path::Path;
+
+use rapace_host::{DeployError, HostConfig, PluginHost, StorageOpenError};
+use rapace_host_api::storage::Space;
+
+use crate::Directory;
+use crate::process::{KeeperClient, ROLE, TEST};
+
+/// A host with two plugins, of which one may use the storage.
+fn config(directory: &Directory) -> HostConfig {
+    let program = std::env::current_exe().unwrap();
+    let plugin = |permissions: &str| {
+        format!(
+            "program = '{}'\nargs = ['--exact', '{TEST}', '--nocapture']\nenv = {{ {ROLE} = 'keeper' }}\n\
+             permissions = {{ {permissions} }}",
+            program.display()
+        )
+    };
+    let text = format!(
+        "name = 'h'\nversion = '1'\nstorage = {{ path = 'storage.redb', shared_bytes = 8 }}\n\
+         [plugins.friend]\n{}\n[plugins.stranger]\n{}",
+        plugin("services = ['Storage'], shared_storage = 'write'"),
+        plugin("shared_storage = 'write'")
+    );
+    HostConfig::from_toml(&text, &directory.0.join("host.toml"), |_| None).unwrap()
+}
+
+#[test]
+fn a_configured_storage_is_offered_to_those_who_may_call_it() {
+    let directory = Directory::new();
+    let config = config(&directory);
+    let deploy = || PluginHost::builder(config.session()).deploy(config.clone());
+    let host = deploy().unwrap();
+    let [friend, stranger] =
+        ["friend", "stranger"].map(|name| KeeperClient::new(&host.plugin(name).unwrap()).blocking());
+    assert_eq!(friend.set("k", b"1234567", Space::Shared).unwrap(), 1);
+    let full = friend.set("k", b"12345678", Space::Shared).unwrap_err().to_string();
+    assert!(full.contains("would have 9 bytes, but may have 8"), "{full}");
+    let refused = stranger.get("k", Space::Shared).unwrap_err().to_string();
+    assert!(refused.contains("is not among what this plugin may call"), "{refused}");
+    // Another host is refused, in words, and has started nothing.
+    let error = deploy().unwrap_err();
+    assert!(matches!(error, DeployError::Storage(StorageOpenError::InUse { .. })), "{error:?}");
+    assert!(Path::new(&directory.storage()).exists());
+    host.shutdown();
+}
