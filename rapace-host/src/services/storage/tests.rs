@@ -21,6 +21,9 @@ use crate::permissions::{Permissions, PluginLimits, SharedStorage};
 use crate::scope::{Limit, PluginScope};
 use medium::Medium;
 
+/// How long a condition may take that is sure to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn on(medium: &Medium) -> Storage {
     Storage::at(medium.clone()).ok().unwrap()
 }
@@ -40,7 +43,7 @@ fn wait<F: Future>(future: F) -> F::Output {
 fn eventually(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         thread::yield_now();
     }
 }
@@ -221,12 +224,27 @@ fn the_shared_space_has_a_quota_of_its_own() {
 
 #[test]
 fn a_refused_first_write_leaves_no_two_spaces_with_one_id() {
-    let storage = on(&Medium::default());
-    assert!(storage.of(&bounded("a", 0)).put("k", b"a").is_err());
+    let medium = Medium::default();
+    let storage = on(&medium);
+    let [first, new] = ["first", "new"].map(|name| storage.of(&PluginScope::new(name)));
+    let full = storage.of(&bounded("a", 0));
+    // The refused one and another new one are in one transaction.
+    medium.set_stuck(true);
+    let written = thread::scope(|scope| {
+        let before = scope.spawn(|| first.put("k", b"first"));
+        medium.wait_stuck();
+        let (refused, written, ()) = wait(async {
+            let (refused, written) = (full.set("k", b"", Space::Own), new.set("k", b"new", Space::Own));
+            futures_util::join!(refused, written, async { medium.set_stuck(false) })
+        });
+        assert!(before.join().unwrap().is_ok() && refused.is_err());
+        written
+    });
+    assert_eq!(written, Ok(1));
     for name in ["b", "c", "a"] {
         storage.of(&PluginScope::new(name)).put("k", name.as_bytes()).unwrap();
     }
-    for name in ["a", "b", "c"] {
+    for name in ["a", "b", "c", "first", "new"] {
         assert_eq!(storage.of(&PluginScope::new(name)).value("k").as_deref(), Some(name.as_bytes()));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use redb::{Builder, Database, StorageBackend};
 
+use super::PATIENCE;
 use crate::services::storage::disk::Place;
 
 /// The disk. Clones are the same disk.
@@ -61,7 +62,8 @@ impl Medium {
     /// Waits until a sync does not come to an end.
     pub(super) fn wait_stuck(&self) {
         let mut state = self.0.state.lock();
-        self.0.changed.wait_while(&mut state, |state| !state.waits);
+        let waited = self.0.changed.wait_while_for(&mut state, |state| !state.waits, PATIENCE);
+        assert!(!waited.timed_out(), "nothing is synced");
     }
 
     /// What is left when the power fails now: what was synced, and of the rest whatever the disk had got to.

@@ -71,6 +71,21 @@ fn one_file_has_one_host() {
 }
 
 #[test]
+fn a_file_that_somebody_has_altered_is_refused() {
+    let directory = Directory::new("altered");
+    let path = directory.at("s.redb");
+    let storage = Storage::open(&path).unwrap();
+    storage.of(&PluginScope::new("p")).put("k", b"a value that can be found").unwrap();
+    drop(storage);
+    let mut bytes = fs::read(&path).unwrap();
+    let found = bytes.windows(7).position(|part| part == b"a value").unwrap();
+    bytes[found] = b'A';
+    fs::write(&path, bytes).unwrap();
+    let error = refusal(&path);
+    assert!(matches!(error, StorageOpenError::Unreadable { .. }), "{error:?}");
+}
+
+#[test]
 fn what_is_no_storage_is_refused_in_words() {
     let directory = Directory::new("none");
     let of = |name: &str, content: &[u8]| {
