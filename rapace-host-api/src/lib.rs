@@ -6,3 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod storage;
+pub mod events;
+pub mod logger;
