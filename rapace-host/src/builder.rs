@@ -13,13 +13,15 @@ use thiserror::Error;
 
 use crate::attendance::Attendance;
 use crate::changes::Observer;
-use crate::config::ContractConfig;
+use crate::config::{ContractConfig, EventsConfig};
 use crate::host::PluginHost;
 use crate::lifecycle::StateChange;
 use crate::offers::Offers;
 use crate::output::{Listener, OutputLine, OutputThread};
 use crate::permitted::Permitted;
+use crate::plugin_log::{LogEntry, LogListener};
 use crate::scope::PluginScope;
+use crate::services::{Events, HostEvents};
 
 /// How long a shutdown waits for each of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,9 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     services: Box<Services>,
     offers: Offers,
-    pub(crate) observer: Box<Observer>,
+    observer: Box<Observer>,
+    /// Who is told what happens, by the service of events.
+    pub(crate) events: Option<HostEvents>,
     pub(crate) shutdown_times: ShutdownTimes,
     pub(crate) output: OutputThread,
     pub(crate) attendance: Attendance,
@@ -98,6 +102,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Tells of a plugin's state.
+    pub(crate) fn observe(&self, change: &StateChange) {
+        if let Some(events) = &self.events {
+            events.changed(change);
+        }
+        (self.observer)(change);
+    }
+
     /// What serves a plugin, as far as it may call it, and what that is: what the host's configuration says or, if that says
     /// nothing, all that serves it; and what is offered beside that.
     ///
@@ -120,7 +132,9 @@ pub struct PluginHostBuilder {
     services: Box<Services>,
     offers: Offers,
     observer: Box<Observer>,
+    events: Option<Events>,
     listener: Box<Listener>,
+    log_listener: Box<LogListener>,
     shutdown_times: ShutdownTimes,
     contracts: BTreeMap<String, ContractConfig>,
 }
@@ -128,10 +142,11 @@ pub struct PluginHostBuilder {
 impl PluginHostBuilder {
     pub(crate) fn new(config: Config) -> Self {
         let (observer, listener) = (Box::new(|_: &StateChange| {}), Box::new(|_: &OutputLine<'_>| {}));
+        let log_listener = Box::new(|_: &LogEntry<'_>| {});
         let shutdown_times = ShutdownTimes::default();
         let services = Box::new(|_: &PluginScope| BoxedHandler::of(NoService));
-        let (offers, contracts) = Default::default();
-        Self { config, services, offers, observer, listener, shutdown_times, contracts }
+        let (offers, events, contracts) = Default::default();
+        Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts }
     }
 
     /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
@@ -157,9 +172,28 @@ impl PluginHostBuilder {
         self
     }
 
+    /// Publishes what happens in the host: plugins that are loaded, that end and that are configured anew, and the shutdown,
+    /// which ends all subscriptions. These events are one host's alone.
+    pub fn events(mut self, events: &Events) -> Self {
+        self.events = Some(events.clone());
+        self
+    }
+
+    /// The host's events, made by this configuration if there are none yet.
+    pub(crate) fn events_or(&mut self, config: &EventsConfig) -> Events {
+        self.events.get_or_insert_with(|| Events::new(config.clone())).clone()
+    }
+
     /// Who is given each line that a plugin prints, beside the log. While it is busy, no plugin's output is read.
     pub fn on_output(mut self, listener: impl Fn(&OutputLine<'_>) + Send + Sync + 'static) -> Self {
         self.listener = Box::new(listener);
+        self
+    }
+
+    /// Who is given each record that a plugin writes to the [log's service](crate::Logger), beside the log, on the thread
+    /// that serves the plugin; and, on that of the output, each word of the host's that so many lines of it were dropped.
+    pub fn on_log(mut self, listener: impl Fn(&LogEntry<'_>) + Send + Sync + 'static) -> Self {
+        self.log_listener = Box::new(listener);
         self
     }
 
@@ -185,12 +219,24 @@ impl PluginHostBuilder {
         Geometry::new(self.config.geometry)?;
         self.config.limits.check()?;
         let thread = |purpose| move |error| BuildError::Thread { purpose, error };
-        let output = OutputThread::start(self.listener).map_err(thread("reads what plugins print"))?;
+        let output =
+            OutputThread::start(self.listener, self.log_listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
         let Self { config, services, offers, observer, shutdown_times, contracts, .. } = self;
+        let events = self.events.map(HostEvents::new);
         let is_closed = AtomicBool::new(false);
-        let context =
-            Context { config, services, offers, observer, shutdown_times, output, attendance, contracts, is_closed };
+        let context = Context {
+            config,
+            services,
+            offers,
+            observer,
+            events,
+            shutdown_times,
+            output,
+            attendance,
+            contracts,
+            is_closed,
+        };
         Ok(PluginHost::new(context))
     }
 }

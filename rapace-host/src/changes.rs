@@ -28,7 +28,7 @@ impl Changes {
     }
 
     /// Tells what has been noted; outside of the plugin's lock.
-    pub(crate) fn tell(&self, observer: &Observer) {
+    pub(crate) fn tell(&self, observer: &dyn Fn(&StateChange)) {
         while !self.untold.lock().is_empty() {
             let Some(_telling) = self.telling.try_lock() else { return };
             loop {

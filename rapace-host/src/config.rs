@@ -30,6 +30,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 mod contract;
+mod events;
 pub(crate) mod overrides;
 mod plugin;
 pub(crate) mod quantity;
@@ -37,6 +38,7 @@ mod session;
 mod storage;
 
 pub use contract::{Binding, ContractConfig};
+pub use events::EventsConfig;
 pub use overrides::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use plugin::{PluginConfig, PluginSettings, SettingsError};
 pub use session::MemoryConfig;
@@ -97,6 +99,9 @@ pub struct HostConfig {
     /// Who answers, by type of contract.
     #[serde(default)]
     pub contracts: BTreeMap<String, ContractConfig>,
+    /// What the service of events takes and keeps.
+    #[serde(default)]
+    pub events: EventsConfig,
 }
 
 /// Where plugins are looked for.
@@ -266,6 +271,7 @@ impl HostConfig {
         if let Some(storage) = &self.storage {
             storage.check(document);
         }
+        self.events.check(document);
         for (name, plugin) in &self.plugins {
             plugin.check(name, self, document);
         }

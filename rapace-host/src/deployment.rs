@@ -20,6 +20,7 @@ use crate::manifest::Manifest;
 use crate::plugin::PluginHandle;
 #[cfg(feature = "storage")]
 use crate::services::storage::{Storage, StorageOpenError};
+use crate::services::{Events, Logger};
 use crate::spec::PluginSpec;
 
 /// A running host that was made from a configuration. It is used as the [`PluginHost`] that it is.
@@ -33,6 +34,7 @@ pub struct Deployment {
 struct Shared {
     host: PluginHost,
     config: HostConfig,
+    events: Events,
     join_points: Mutex<Vec<(String, JoinPoint)>>,
 }
 
@@ -82,7 +84,8 @@ enum Absent {
 
 impl PluginHostBuilder {
     /// Makes a host of this and what a configuration says, and runs its plugins: those that it names with a program, and
-    /// those that are found. Its session configuration is not taken over: that is what the builder was made with, with
+    /// those that are found. Plugins may use the host's log and its events ([`Logger`](crate::Logger), [`Events`]), where the
+    /// builder's own services do not take their place. Its session configuration is not taken over: that is what the builder was made with, with
     /// [`HostConfig::session`] as a rule.
     ///
     /// ```no_run
@@ -102,11 +105,16 @@ impl PluginHostBuilder {
     pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
         let builder = self.shutdown_times(config.shutdown).contracts(config.contracts.clone());
         let host = builder.offer_storage(&config)?.build()?;
+    pub fn deploy(mut self, config: HostConfig) -> Result<Deployment, DeployError> {
+        let events = self.events_or(&config.events);
+        let (logger, served) = (Logger::new(), events.clone());
+        let offering = self.offer(move |scope| logger.server(scope)).offer(move |scope| served.server(scope));
+        let host = offering.shutdown_times(config.shutdown).contracts(config.contracts.clone()).build()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);
             made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
         }
-        let shared = Arc::new(Shared { host, config, join_points: Mutex::default() });
+        let shared = Arc::new(Shared { host, config, events, join_points: Mutex::default() });
         for (name, plugin) in &shared.config.plugins {
             if let Some(program) = &plugin.program {
                 shared.log(name, shared.load_named(name, PluginSpec::new(name, program)));
@@ -137,6 +145,12 @@ impl Deployment {
     #[must_use]
     pub fn config(&self) -> &HostConfig {
         &self.shared.config
+    }
+
+    /// The host's events.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.shared.events
     }
 
     /// What was found in the directories at the start and refused, with the reasons.

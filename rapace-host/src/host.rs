@@ -242,6 +242,9 @@ impl PluginHost {
         let plugins = self.plugins.lock();
         self.context.is_closed.store(true, Ordering::SeqCst);
         drop(plugins);
+        if let Some(events) = &self.context.events {
+            events.shut_down();
+        }
         let ended = |plugin: PluginHandle| Some((plugin.shared_name(), plugin.shutdown()?));
         self.plugins().into_iter().rev().filter_map(ended).collect()
     }

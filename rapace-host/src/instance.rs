@@ -49,7 +49,7 @@ impl Instance {
         })?;
         let Connection { socket, process, output } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
-        let read = |(stdout, stderr)| context.output.read(&spec.name, stdout, stderr);
+        let read = |(stdout, stderr)| context.output.read(scope, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
         tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");

@@ -13,6 +13,7 @@
 //!     instance.rs                one life of a plugin: its process, its session, its end
 //!     changes.rs                 who is told of states
 //!     output.rs, tail.rs         what plugins print
+//!     services.rs                what the host does for plugins: its log, its events
 //!   rapace_session::CallerSlot   leads calls to whichever process is there
 //! ```
 //!
@@ -43,6 +44,7 @@ mod plugin;
 mod policy;
 mod program;
 mod scope;
+mod services;
 mod spec;
 
 mod attach;
@@ -51,15 +53,18 @@ mod breaker;
 mod built_in;
 mod changes;
 mod ending;
+mod escaped;
 mod gate;
 mod health;
 mod instance;
 mod kind;
 mod lifecycle;
 mod look;
+mod meter;
 mod offers;
 mod output;
 mod permitted;
+mod plugin_log;
 mod reload;
 mod restarts;
 mod seat;
@@ -75,6 +80,8 @@ pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig};
 pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};
+pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig};
+pub use config::{PluginConfig, PluginSettings, SettingsError};
 pub use contract::{Contract, ContractError, Member};
 pub use deployment::{DeployError, Deployment};
 pub use discovery::{
@@ -91,12 +98,14 @@ pub use manifest::{Manifest, ManifestError};
 pub use output::{OutputLine, Stream};
 pub use permissions::{Permissions, PluginLimits, SharedStorage};
 pub use plugin::{InstanceInfo, PluginHandle};
+pub use plugin_log::LogEntry;
 pub use policy::{Backoff, Breaker, RestartLimit, RestartPolicy, Supervision, Unresponsive};
 pub use program::{Program, ProgramError};
 pub use reload::ReloadError;
 pub use scope::{Limit, PluginScope};
 #[cfg(feature = "storage")]
 pub use services::storage::{PluginStorage, Storage, StorageOpenError};
+pub use services::{Events, Logger, PluginEvents, PluginLogger, Subscription};
 pub use signals::{EndSignal, EndSignals};
 pub use spec::{INHERITED_VARIABLES, PluginSpec};
 pub use start::{StartCause, StartError};

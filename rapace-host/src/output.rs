@@ -1,7 +1,11 @@
 //! What plugins print: one thread reads it for all of them.
 //!
 //! Standard output and standard error are no part of the protocol. Each line goes to the log and to the host's listener,
-//! and the last bytes of each stream are kept for reports. A plugin that floods is held up by its own full pipe.
+//! and the last bytes of each stream are kept for reports. Each pipe has its turn, however much the others print: a plugin
+//! that floods is held up by its own full pipe, and what it prints beyond its limit is dropped.
+
+mod floods;
+mod pipe;
 
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
@@ -10,19 +14,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{Errno, ioctl_fionbio, read, retry_on_intr, write};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionbio, read, write};
 
-use crate::tail::{Lines, Tail};
+use crate::escaped::Escaped;
+use crate::plugin_log::{LogEntry, LogListener};
+use crate::scope::PluginScope;
+use floods::Floods;
+use pipe::{Pipe, READ_BYTES};
 
 /// The name of the thread.
 const THREAD_NAME: &str = "rapace-output";
-/// Bytes that are read at once.
-const READ_BYTES: usize = 8 << 10;
-/// Reads that empty a pipe: the most that Linux lets a pipe hold without privileges is 1 MiB.
-const READS_MAX: usize = (1 << 20) / READ_BYTES;
+/// Lines of a pipe that are told before it is another's turn.
+const LINES_PER_TURN: usize = 64;
 
 /// Which of a plugin's two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +57,7 @@ pub struct OutputLine<'a> {
     pub plugin: &'a str,
     /// Where it printed.
     pub stream: Stream,
-    /// The line, without its end.
+    /// The line, without its end, and otherwise as it was printed.
     pub text: &'a str,
 }
 
@@ -63,9 +70,10 @@ pub(crate) struct OutputThread {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread shares with those who start and end plugins.
-struct Reader {
+/// What the thread shares with those who start and end plugins, and with those who serve their log.
+pub(crate) struct Reader {
     listener: Box<Listener>,
+    log_listener: Box<LogListener>,
     inbox: Mutex<Inbox>,
     /// A byte in it wakes the thread.
     bell: PipeWriter,
@@ -74,24 +82,9 @@ struct Reader {
 #[derive(Default)]
 struct Inbox {
     pipes: Vec<Arc<Pipe>>,
+    /// Plugins of which a line was dropped, the first since it was last told.
+    dropped: Vec<PluginScope>,
     stop: bool,
-}
-
-/// One output of one plugin.
-struct Pipe {
-    plugin: Arc<str>,
-    stream: Stream,
-    fd: OwnedFd,
-    text: Mutex<Text>,
-}
-
-#[derive(Default)]
-struct Text {
-    tail: Tail,
-    lines: Lines,
-    /// Lines that the thread has yet to tell.
-    untold: Vec<String>,
-    ended: bool,
 }
 
 /// The outputs of one process. Dropped, they are read no more.
@@ -103,22 +96,26 @@ pub(crate) struct Output {
 
 impl OutputThread {
     /// Starts the thread.
-    pub(crate) fn start(listener: Box<Listener>) -> io::Result<Self> {
+    pub(crate) fn start(listener: Box<Listener>, log_listener: Box<LogListener>) -> io::Result<Self> {
         let (bell, ringer) = io::pipe()?;
         ioctl_fionbio(&bell, true)?;
         ioctl_fionbio(&ringer, true)?;
-        let reader = Arc::new(Reader { listener, inbox: Mutex::default(), bell: ringer });
+        let reader = Arc::new(Reader { listener, log_listener, inbox: Mutex::default(), bell: ringer });
         let shared = Arc::clone(&reader);
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || shared.run(&bell))?;
         Ok(Self { reader, thread: Some(thread) })
     }
 
+    /// What this plugin says is told here from now on.
+    pub(crate) fn hear(&self, scope: &PluginScope) {
+        scope.log.belongs_to(Arc::downgrade(&self.reader));
+    }
+
     /// Reads the outputs of a process from now on.
-    pub(crate) fn read(&self, plugin: &Arc<str>, stdout: ChildStdout, stderr: ChildStderr) -> io::Result<Output> {
-        let pipe = |stream, fd| {
+    pub(crate) fn read(&self, scope: &PluginScope, stdout: ChildStdout, stderr: ChildStderr) -> io::Result<Output> {
+        let pipe = |stream, fd: OwnedFd| {
             ioctl_fionbio(&fd, true)?;
-            let text = Mutex::default();
-            Ok::<_, io::Error>(Arc::new(Pipe { plugin: Arc::clone(plugin), stream, fd, text }))
+            Ok::<_, io::Error>(Arc::new(Pipe::new(scope.clone(), stream, fd)))
         };
         let stdout = pipe(Stream::Stdout, stdout.into())?;
         let stderr = pipe(Stream::Stderr, stderr.into())?;
@@ -148,114 +145,97 @@ impl Output {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,
         };
-        let mut text = pipe.text.lock();
-        text.read_all(&pipe.fd);
+        let tail = pipe.tail();
         self.reader.ring();
-        text.tail.text()
+        tail
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        for pipe in [&self.stdout, &self.stderr] {
-            let mut text = pipe.text.lock();
-            text.read_all(&pipe.fd);
-            text.end();
-        }
+        self.stdout.end();
+        self.stderr.end();
         self.reader.ring();
     }
 }
 
 impl Reader {
+    /// A line of this plugin was dropped, the first since it was last told.
+    pub(crate) fn has_dropped(&self, scope: &PluginScope) {
+        self.inbox.lock().dropped.push(scope.clone());
+        self.ring();
+    }
+
+    /// Gives a record to the listener, on this thread.
+    pub(crate) fn tell_record(&self, entry: &LogEntry<'_>) {
+        if catch_unwind(AssertUnwindSafe(|| (self.log_listener)(entry))).is_err() {
+            tracing::error!(plugin = entry.plugin, "the listener for the log of plugins panicked");
+        }
+    }
+
     fn ring(&self) {
         // A pipe that is full wakes the thread as well.
         let _ = write(&self.bell, &[0]);
     }
 
     fn run(&self, bell: &PipeReader) {
-        let mut pipes: Vec<Arc<Pipe>> = Vec::new();
+        let (mut pipes, mut floods) = (Vec::<Arc<Pipe>>::new(), Floods::default());
         let mut buffer = [0; READ_BYTES];
         loop {
-            let stop = self.collect(&mut pipes);
-            pipes.retain(|pipe| self.tell_lines(pipe));
+            let stop = self.collect(&mut pipes, &mut floods);
+            let lines_max = if stop { usize::MAX } else { LINES_PER_TURN };
+            for pipe in &pipes {
+                pipe.take_lines(lines_max).iter().for_each(|line| self.tell(pipe, line));
+            }
             if stop {
+                floods.take_all().iter().for_each(PluginScope::tell_dropped);
                 return;
             }
-            let fds = std::iter::once(bell.as_fd()).chain(pipes.iter().map(|pipe| pipe.fd.as_fd()));
+            floods.take_quiet(Instant::now()).iter().for_each(PluginScope::tell_dropped);
+            pipes.retain(|pipe| !pipe.is_over());
+            // One whose lines are still to be told is not read meanwhile.
+            let waiting: Vec<_> = pipes.iter().filter(|pipe| !pipe.is_behind()).collect();
+            let is_behind = waiting.len() < pipes.len();
+            let pause = if is_behind { Some(Duration::ZERO) } else { floods.pause(Instant::now()) };
+            let fds = std::iter::once(bell.as_fd()).chain(waiting.iter().map(|pipe| pipe.fd.as_fd()));
             let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-            if let Err(error) = retry_on_intr(|| poll(&mut fds, None)) {
-                tracing::error!(%error, "cannot wait for the output of plugins: it is read no more");
-                return;
+            // A pause that is no time to the kernel is far longer than those here.
+            let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
+            match poll(&mut fds, pause.as_ref()) {
+                // It is looked again.
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot wait for the output of plugins: it is read no more");
+                    return;
+                }
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             if ready[0] {
                 // What rang is looked for in any case.
                 let _ = read(bell, &mut buffer[..]);
             }
-            for (pipe, _) in pipes.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
-                pipe.text.lock().read(&pipe.fd, &mut buffer);
+            for (pipe, _) in waiting.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
+                pipe.read(&mut buffer);
             }
         }
     }
 
-    /// Takes up new pipes; says whether it is time to stop.
-    fn collect(&self, pipes: &mut Vec<Arc<Pipe>>) -> bool {
+    /// Takes up what is new; says whether it is time to stop.
+    fn collect(&self, pipes: &mut Vec<Arc<Pipe>>, floods: &mut Floods) -> bool {
         let mut inbox = self.inbox.lock();
         pipes.append(&mut inbox.pipes);
+        inbox.dropped.drain(..).for_each(|scope| floods.add(scope, Instant::now()));
         inbox.stop
     }
 
-    /// Tells the lines of a pipe, without its lock, which the listener may need; says whether there may be more.
-    fn tell_lines(&self, pipe: &Pipe) -> bool {
-        let mut text = pipe.text.lock();
-        let (lines, ended) = (std::mem::take(&mut text.untold), text.ended);
-        drop(text);
-        lines.iter().for_each(|line| self.tell(pipe, line));
-        !ended
-    }
-
+    /// Tells a line, without the pipe's lock, which the listener may need.
     fn tell(&self, pipe: &Pipe, text: &str) {
-        let Pipe { plugin, stream, .. } = pipe;
-        tracing::info!(%plugin, %stream, "{text}");
-        let line = OutputLine { plugin, stream: *stream, text };
+        let (plugin, stream) = (pipe.scope.name(), pipe.stream);
+        tracing::info!(plugin, %stream, "{}", Escaped(text));
+        let line = OutputLine { plugin, stream, text };
         if catch_unwind(AssertUnwindSafe(|| (self.listener)(&line))).is_err() {
-            tracing::error!(%plugin, "the listener for the output of plugins panicked");
+            tracing::error!(plugin, "the listener for the output of plugins panicked");
         }
-    }
-}
-
-impl Text {
-    /// Reads once, without waiting; says whether there may be more.
-    fn read(&mut self, fd: &OwnedFd, buffer: &mut [u8]) -> bool {
-        if self.ended {
-            return false;
-        }
-        match retry_on_intr(|| read(fd, &mut *buffer)) {
-            Err(Errno::AGAIN) => false,
-            // An error ends a pipe too.
-            Ok(0) | Err(_) => {
-                self.end();
-                false
-            }
-            Ok(bytes) => {
-                self.tail.push(&buffer[..bytes]);
-                self.untold.extend(self.lines.push(&buffer[..bytes]));
-                true
-            }
-        }
-    }
-    /// Reads what is there by now: the thread may not have come to it yet.
-    fn read_all(&mut self, fd: &OwnedFd) {
-        let mut buffer = [0; READ_BYTES];
-        for _ in 0..READS_MAX {
-            if !self.read(fd, &mut buffer) {
-                return;
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        self.untold.extend(self.lines.finish());
     }
 }

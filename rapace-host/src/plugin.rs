@@ -115,6 +115,7 @@ impl PluginHandle {
                 in_transition: ReentrantMutex::default(),
             }
         });
+        shared.context.output.hear(&shared.scope);
         shared.context.attendance.spawn(look_after(Arc::downgrade(&shared), Arc::clone(&shared.gate)));
         shared.seats.lock().seats = shared.new_seats(&spec);
         shared.tell();
@@ -350,7 +351,7 @@ impl Shared {
 
     /// Tells the observer what there is to tell.
     pub(crate) fn tell(&self) {
-        self.changes.tell(&*self.context.observer);
+        self.changes.tell(&|change| self.context.observe(change));
     }
 
     /// Has calls wait, until what this gives is dropped.

@@ -71,6 +71,7 @@ impl PluginHandle {
         let _in_transition = plugin.in_transition.lock();
         tracing::info!(plugin = %plugin.name, program = %spec.kind.describe(), "is reloaded");
         let spec = Arc::new(spec);
+        let is_configured_anew = spec.config_data != plugin.spec().config_data;
         let new = plugin.new_seats(&spec);
         let old = plugin.seats();
         let replaced = plugin.start_all(&new).and_then(|()| plugin.hand_over(&old, &new, &spec));
@@ -78,8 +79,10 @@ impl PluginHandle {
         for seat in &retired {
             plugin.stop(seat, false);
         }
-        if let Err(error) = &replaced {
-            tracing::warn!(plugin = %plugin.name, %error, "is not reloaded");
+        match (&replaced, &plugin.context.events) {
+            (Err(error), _) => tracing::warn!(plugin = %plugin.name, %error, "is not reloaded"),
+            (Ok(()), Some(events)) if is_configured_anew => events.configured(&plugin.name),
+            (Ok(()), _) => {}
         }
         replaced
     }

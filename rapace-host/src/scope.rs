@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::meter::Meter;
 use crate::permissions::{Permissions, PluginLimits};
+use crate::plugin_log::PluginLog;
 use crate::spec::PluginSpec;
 
 /// A plugin, for those who serve it. Its name is the host's word, not what the plugin says of itself.
@@ -14,6 +16,10 @@ pub struct PluginScope {
     permissions: Option<Arc<Permissions>>,
     limits: Arc<PluginLimits>,
     overruns: Arc<Overruns>,
+    /// What it says, in all versions.
+    pub(crate) log: Arc<PluginLog>,
+    /// Events that it publishes, in all versions.
+    pub(crate) events: Arc<Meter>,
 }
 
 /// What a plugin may use only so much of.
@@ -89,7 +95,8 @@ impl PluginScope {
     /// in tests for example.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), permissions: None, limits: Arc::default(), overruns: Arc::default() }
+        let (limits, overruns, log, events) = Default::default();
+        Self { name: name.into(), permissions: None, limits, overruns, log, events }
     }
 
     /// The same with these permissions.

@@ -38,8 +38,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Adds what was read; gives the lines that are complete with it.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+    /// Adds what was read; gives those of the lines that are complete with it of which `takes` says so.
+    pub(crate) fn push(&mut self, bytes: &[u8], mut takes: impl FnMut() -> bool) -> Vec<String> {
         let mut lines = Vec::new();
         let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
@@ -47,15 +47,20 @@ impl Lines {
             self.line.extend_from_slice(&piece[..kept]);
             self.beyond += piece.len() - kept;
             if pieces.peek().is_some() {
-                lines.push(self.take());
+                if takes() {
+                    lines.push(self.take());
+                } else {
+                    self.line.clear();
+                    self.beyond = 0;
+                }
             }
         }
         lines
     }
 
     /// The line that the end of the stream has cut off, if there is one.
-    pub(crate) fn finish(&mut self) -> Option<String> {
-        (!self.line.is_empty()).then(|| self.take())
+    pub(crate) fn finish(&mut self, takes: impl FnOnce() -> bool) -> Option<String> {
+        (!self.line.is_empty() && takes()).then(|| self.take())
     }
 
     fn take(&mut self) -> String {
@@ -92,10 +97,11 @@ mod tests {
         let text = "one\n\nthree \u{20ac}\nfour";
         for step in 1..text.len() {
             let mut lines = Lines::default();
-            let mut all: Vec<String> = text.as_bytes().chunks(step).flat_map(|part| lines.push(part)).collect();
-            all.extend(lines.finish());
+            let mut all: Vec<String> =
+                text.as_bytes().chunks(step).flat_map(|part| lines.push(part, || true)).collect();
+            all.extend(lines.finish(|| true));
             assert_eq!(all, ["one", "", "three \u{20ac}", "four"]);
-            assert_eq!(lines.finish(), None);
+            assert_eq!(lines.finish(|| true), None);
         }
     }
 
@@ -103,11 +109,20 @@ mod tests {
     fn a_long_line_is_cut_and_says_so() {
         let mut lines = Lines::default();
         for _ in 0..1000 {
-            assert!(lines.push(&[b'x'; 1000]).is_empty());
+            assert!(lines.push(&[b'x'; 1000], || true).is_empty());
         }
         assert!(lines.line.capacity() <= 4 * LINE_BYTES_MAX);
-        let cut = lines.push(b"y\nnext\n");
+        let cut = lines.push(b"y\nnext\n", || true);
         let expected = format!("{}... ({} more bytes)", "x".repeat(LINE_BYTES_MAX), 1_000_001 - LINE_BYTES_MAX);
         assert_eq!(cut, [expected, "next".to_owned()]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_taken_leaves_nothing_behind() {
+        let mut lines = Lines::default();
+        let mut verdicts = [true, false, true].into_iter();
+        let text = [b"one\ntwo", &[b'x'; 2 * LINE_BYTES_MAX][..], b"\nthree\nfour"].concat();
+        assert_eq!(lines.push(&text, || verdicts.next().unwrap()), ["one", "three"]);
+        assert_eq!((lines.finish(|| false), lines.finish(|| true)), (None, Some("four".to_owned())));
     }
 }

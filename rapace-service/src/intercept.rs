@@ -32,7 +32,7 @@ pub use call_metrics::CallMetrics;
 pub use guard::CallGuard;
 pub use histogram::Latency;
 pub use metrics_snapshot::{MethodMetrics, MetricsSnapshot};
-pub use rate::{Rate, RateError};
+pub use rate::{Bucket, Rate, RateError};
 pub use rate_limit::RateLimit;
 pub use require_bearer::RequireBearer;
 

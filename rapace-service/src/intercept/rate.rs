@@ -86,13 +86,17 @@ impl Rate {
 /// Each call puts that off by one interval, and may not put it off beyond the time that an empty bucket takes to fill
 /// (the generic cell rate algorithm of ATM, ITU-T I.371).
 #[derive(Debug, Default)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     full_at: AtomicU64,
 }
 
 impl Bucket {
-    /// Takes a call out of the bucket, or says when there will be one.
-    pub(crate) fn take(&self, rate: &Rate, now: u64) -> Result<(), Duration> {
+    /// Takes a call out of the bucket at this time of a clock that starts anywhere, in nanoseconds.
+    ///
+    /// # Errors
+    ///
+    /// How long it takes until there is one.
+    pub fn take(&self, rate: &Rate, now: u64) -> Result<(), Duration> {
         let next = |full_at: u64| full_at.max(now).saturating_add(rate.interval_nanos);
         // The number stands for itself: nothing else is published with it.
         self.full_at

@@ -1,0 +1,111 @@
+//! One output of one process of a plugin.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use parking_lot::Mutex;
+use rustix::io::{Errno, read, retry_on_intr};
+
+use super::Stream;
+use crate::scope::PluginScope;
+use crate::tail::{Lines, Tail};
+
+/// Bytes that are read at once.
+pub(super) const READ_BYTES: usize = 8 << 10;
+/// Reads that empty a pipe: the most that Linux lets a pipe hold without privileges is 1 MiB.
+const READS_MAX: usize = (1 << 20) / READ_BYTES;
+
+pub(super) struct Pipe {
+    pub(super) scope: PluginScope,
+    pub(super) stream: Stream,
+    pub(super) fd: OwnedFd,
+    text: Mutex<Text>,
+}
+
+#[derive(Default)]
+struct Text {
+    tail: Tail,
+    lines: Lines,
+    /// Lines that the thread has yet to tell.
+    untold: VecDeque<String>,
+    ended: bool,
+}
+
+impl Pipe {
+    pub(super) fn new(scope: PluginScope, stream: Stream, fd: OwnedFd) -> Self {
+        Self { scope, stream, fd, text: Mutex::default() }
+    }
+
+    /// Reads once, without waiting.
+    pub(super) fn read(&self, buffer: &mut [u8]) {
+        self.text.lock().read(self, buffer);
+    }
+
+    /// The end of what was printed by now: the thread may not have come to it yet.
+    pub(super) fn tail(&self) -> String {
+        let mut text = self.text.lock();
+        text.read_all(self);
+        text.tail.text()
+    }
+
+    /// Reads what is there by now, and nothing more.
+    pub(super) fn end(&self) {
+        let mut text = self.text.lock();
+        text.read_all(self);
+        text.end(&self.scope);
+    }
+
+    /// The next of its lines to be told, at most so many.
+    pub(super) fn take_lines(&self, most: usize) -> Vec<String> {
+        let mut text = self.text.lock();
+        let most = most.min(text.untold.len());
+        text.untold.drain(..most).collect()
+    }
+
+    /// Whether there are lines to be told.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.text.lock().untold.is_empty()
+    }
+
+    /// Whether nothing more will come of it.
+    pub(super) fn is_over(&self) -> bool {
+        let text = self.text.lock();
+        text.ended && text.untold.is_empty()
+    }
+}
+
+impl Text {
+    /// Says whether there may be more.
+    fn read(&mut self, pipe: &Pipe, buffer: &mut [u8]) -> bool {
+        if self.ended {
+            return false;
+        }
+        match retry_on_intr(|| read(&pipe.fd, &mut *buffer)) {
+            Err(Errno::AGAIN) => false,
+            // An error ends a pipe too.
+            Ok(0) | Err(_) => {
+                self.end(&pipe.scope);
+                false
+            }
+            Ok(bytes) => {
+                self.tail.push(&buffer[..bytes]);
+                self.untold.extend(self.lines.push(&buffer[..bytes], || pipe.scope.take_line().is_ok()));
+                true
+            }
+        }
+    }
+
+    fn read_all(&mut self, pipe: &Pipe) {
+        let mut buffer = [0; READ_BYTES];
+        for _ in 0..READS_MAX {
+            if !self.read(pipe, &mut buffer) {
+                return;
+            }
+        }
+    }
+
+    fn end(&mut self, scope: &PluginScope) {
+        self.ended = true;
+        self.untold.extend(self.lines.finish(|| scope.take_line().is_ok()));
+    }
+}
