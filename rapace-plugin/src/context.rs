@@ -57,6 +57,28 @@ impl<C> PluginContext<C> {
         Work { life: Arc::clone(&self.life) }
     }
 
+    /// A layer of `tracing` that sends what the program tells to the host's log: `rapace.Logger`, which the host has to
+    /// serve. It never waits for the host: what does not fit into its queue is dropped, and the host is told how much.
+    ///
+    /// ```no_run
+    /// use rapace_plugin::PluginMain;
+    /// use tracing_subscriber::layer::SubscriberExt as _;
+    ///
+    /// let main = PluginMain::new("told", "1.0.0").setup(|ctx| {
+    ///     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ctx.log_layer()?))?;
+    ///     Ok(())
+    /// });
+    /// # drop(main);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the thread that sends cannot be started.
+    #[cfg(feature = "tracing")]
+    pub fn log_layer(&self) -> std::io::Result<crate::log::LogLayer> {
+        self.life.log.layer(self.host())
+    }
+
     pub(crate) fn without_config(&self) -> PluginContext {
         PluginContext { life: Arc::clone(&self.life), config: Arc::default() }
     }

@@ -142,6 +142,7 @@ impl Ending {
         if tasks > 0 {
             self.say(&format!("{tasks} background tasks go on {:?} after the word to stop", self.limit));
         }
+        self.life.flush_log(deadline);
         self.wound_down.store(true, Ordering::Relaxed);
         drop(last_deeds);
     }

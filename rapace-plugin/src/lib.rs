@@ -85,9 +85,14 @@ mod life;
 mod lifecycle;
 mod stop;
 
+#[cfg(feature = "tracing")]
+mod log;
+
 pub use attach::{AttachError, Plugin, ServeError};
 pub use context::{PluginContext, Work};
 pub use host::HostHandle;
+#[cfg(feature = "tracing")]
+pub use log::LogLayer;
 pub use program::PluginMain;
 pub use run::run;
 /// The derive macro for the types of configurations, of the version that this crate wants.

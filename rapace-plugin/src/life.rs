@@ -10,6 +10,8 @@ pub(crate) struct Life {
     pub(crate) host: HostHandle,
     pub(crate) stop: Stop,
     pub(crate) activity: Activity,
+    #[cfg(feature = "tracing")]
+    pub(crate) log: crate::log::HostLog,
 }
 
 /// What a plugin is at. None of it publishes anything: relaxed orderings do.
@@ -41,6 +43,26 @@ impl Activity {
         self.note();
         self.works.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+#[cfg(feature = "tracing")]
+impl Life {
+    /// Waits until the host has what was told up to now, or the time is over.
+    pub(crate) fn flush_log(&self, deadline: std::time::Instant) {
+        self.log.flush(deadline);
+    }
+
+    /// Nothing more is told: the session has ended.
+    pub(crate) fn close_log(&self) {
+        self.log.close();
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+impl Life {
+    pub(crate) fn flush_log(&self, _: std::time::Instant) {}
+
+    pub(crate) fn close_log(&self) {}
 }
 
 impl Life {

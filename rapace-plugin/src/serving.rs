@@ -92,6 +92,7 @@ fn serve<C: Send + Sync + 'static>(
     let end = serve_with(&plugin, threads.get());
     ending.wind_down(0);
     ending.join();
+    life.close_log();
     drop(guardian);
     match ending.failure() {
         Some(_) => Err(MainError::Background),
