@@ -159,7 +159,8 @@ impl PluginHostBuilder {
     }
 
     /// Offers plugins another service, beside those of [`services`](Self::services): one of the host's own, for example. It is
-    /// made anew for each process. One that those services have by the same name takes its place.
+    /// made anew for each process. One of the same name, or with a method of its, takes its place if those services have it, or
+    /// if it was offered before.
     pub fn offer<S: Service>(mut self, service: impl Fn(&PluginScope) -> S + Send + Sync + 'static) -> Self {
         self.offers.push(service);
         self

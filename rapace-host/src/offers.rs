@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use rapace_registry::{BuildError, Registry};
+use rapace_registry::{BuildError, MethodId, Registry};
 use rapace_service::{Service, Services};
 use rapace_session::{Handler, IncomingCall, Status};
 
 use crate::builder::BoxedHandler;
 use crate::scope::PluginScope;
 
-/// Adds a service for a plugin, unless one of its name is there.
+/// Adds a service for a plugin, unless one of its name is there, or one with a method of its.
 type Offer = dyn Fn(&PluginScope, &Registry, Services) -> Services + Send + Sync;
 
 /// All that is offered.
@@ -20,7 +20,12 @@ impl Offers {
     /// Offers this service, too.
     pub(crate) fn push<S: Service>(&mut self, service: impl Fn(&PluginScope) -> S + Send + Sync + 'static) {
         self.0.push(Box::new(move |scope, own, services| {
-            let is_replaced = S::METHODS.first().is_some_and(|method| own.service(method.service).is_some());
+            let is_offered = |id| services.methods().any(|other| other.id == id);
+            let is_replaced = S::METHODS.iter().any(|method| {
+                let id = MethodId::explicit(method.id).ok();
+                let is_own = id.is_some_and(|id| own.method(id).is_some());
+                own.service(method.service).is_some() || is_own || is_offered(method.id)
+            });
             if is_replaced { services } else { services.add(service(scope)) }
         }));
     }

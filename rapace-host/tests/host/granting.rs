@@ -22,6 +22,13 @@ trait Oracle {
     async fn answer(&self) -> u8;
 }
 
+/// The method of another service.
+#[service(name = "test.Prophet", version = "1.0", provider = "host", crate = "rapace_service")]
+trait Prophet {
+    #[method(id = 3000)]
+    async fn foretell(&self) -> u8;
+}
+
 #[service(name = "test.Names", version = "1.0", provider = "host", crate = "rapace_service")]
 trait Names {
     #[method(id = 3001)]
@@ -32,6 +39,12 @@ struct Answers(u8);
 
 impl Oracle for Answers {
     async fn answer(&self) -> u8 {
+        self.0
+    }
+}
+
+impl Prophet for Answers {
+    async fn foretell(&self) -> u8 {
         self.0
     }
 }
@@ -99,6 +112,22 @@ fn a_service_of_the_users_takes_the_place_of_the_hosts_own() {
     assert_eq!(asking(&plugin, ANSWER, 1, b""), ["[7]"]);
     assert_eq!(asking(&plugin, NAME, 1, b""), [format!("{:?}", b"\x01p")]);
     host.shutdown();
+}
+
+#[test]
+fn a_method_of_the_users_or_one_that_was_offered_before_takes_the_place_of_a_service() {
+    let prophet = |_: &rapace_host::PluginScope| Services::new().add(ProphetServer::new(Answers(7)));
+    for (users, expected) in [(true, "[7]"), (false, "[8]")] {
+        let builder = PluginHost::builder(Config::new("test-host", "1.0.0"));
+        let builder = if users { builder.services(prophet) } else { builder };
+        let builder = builder.offer(|_| OracleServer::new(Answers(8))).offer(|_| OracleServer::new(Answers(9)));
+        let builder = builder.offer(|scope| NamesServer::new(Named(scope.name().to_owned())));
+        let host = builder.build().unwrap();
+        let plugin = host.load(spec("p")).unwrap();
+        assert_eq!(asking(&plugin, ANSWER, 1, b""), [expected]);
+        assert_eq!(asking(&plugin, NAME, 1, b""), [format!("{:?}", b"\x01p")]);
+        host.shutdown();
+    }
 }
 
 #[test]
