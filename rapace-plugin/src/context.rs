@@ -62,10 +62,12 @@ impl<C> PluginContext<C> {
     ///
     /// ```no_run
     /// use rapace_plugin::PluginMain;
+    /// use tracing_subscriber::filter::LevelFilter;
     /// use tracing_subscriber::layer::SubscriberExt as _;
     ///
     /// let main = PluginMain::new("told", "1.0.0").setup(|ctx| {
-    ///     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ctx.log_layer()?))?;
+    ///     let subscriber = tracing_subscriber::registry().with(LevelFilter::INFO).with(ctx.log_layer()?);
+    ///     tracing::subscriber::set_global_default(subscriber)?;
     ///     Ok(())
     /// });
     /// # drop(main);
