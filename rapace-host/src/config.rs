@@ -272,6 +272,9 @@ impl HostConfig {
             storage.check(document);
         }
         self.events.check(document);
+        if !document.is_refused(&["events".into()]) {
+            self.events.check(document);
+        }
         for (name, plugin) in &self.plugins {
             plugin.check(name, self, document);
         }

@@ -60,6 +60,7 @@ fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
              supervision, storage, plugins or contracts"),
         ("storage = {}", "4:1", "storage: {}", "4:10", "storage.path: is missing"),
         ("storage.path = ''", "4:16", "storage: {path: ''}", "4:17", "storage.path: expected a path"),
+             supervision, plugins, contracts or events"),
         ("supervision.restart = 'onfailure'", "4:23", "supervision: {restart: onfailure}", "4:24",
             "supervision.restart: found \"onfailure\", did you mean on-failure?"),
         ("supervision.restart = 1", "4:23", "supervision: {restart: 1}", "4:24",
@@ -104,6 +105,10 @@ fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
         ("plugins.p = {program = 'p', args = [\"a\\u0000b\"]}", "4:37", "plugins: {p: {program: p, args: [\"a\\0b\"]}}", "4:34",
             "plugins.p.args[0]: has a zero byte in it"),
         ("attach = ''", "4:10", "attach: ''", "4:9", "attach: expected a path of 1 to 107 bytes"),
+        ("events.payload_bytes_max = '2MiB'", "4:28", "events: {payload_bytes_max: 2MiB}", "4:29",
+            "events.payload_bytes_max: found 2097152 bytes, expected at most queue_bytes, which is 1048576"),
+        ("events.queue_events = 0", "4:23", "events: {queue_events: 0}", "4:24",
+            "events.queue_events: found 0, expected a whole number from 1 to 18446744073709551615"),
         // Variables.
         ("plugins.p.program = '${NONE}/p'", "4:21", "plugins: {p: {program: '${NONE}/p'}}", "4:24",
             "plugins.p.program: the environment has no NONE; ${NONE:-DEFAULT} would do without"),
@@ -146,6 +151,7 @@ fn one_mistake_is_not_told_twice() {
     // A limit out of bounds is no reason for another.
     let text = "limits.message_bytes_max = '3GiB'\nlimits.inbound_bytes_max = '1MiB'\nlimits.depth_max = 0";
     assert_eq!(told(Format::Toml, text).len(), 2);
+    assert_eq!(told(Format::Toml, "events.queue_bytes = 'x'\nevents.payload_bytes_max = '2MiB'").len(), 1);
     // What contracts name is there, though it is broken.
     let text = "plugins.p = {program = 7}\ncontracts.c.order = ['p']";
     assert_eq!(told(Format::Toml, text), ["4:24: plugins.p.program: found 7, expected a text"]);
