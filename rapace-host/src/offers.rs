@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rapace_registry::{BuildError, MethodId, Registry};
-use rapace_service::{Service, Services};
+use rapace_service::{MethodInfo, Service, Services};
 use rapace_session::{Handler, IncomingCall, Status};
 
 use crate::builder::BoxedHandler;
@@ -20,13 +20,25 @@ impl Offers {
     /// Offers this service, too.
     pub(crate) fn push<S: Service>(&mut self, service: impl Fn(&PluginScope) -> S + Send + Sync + 'static) {
         self.0.push(Box::new(move |scope, own, services| {
-            let is_offered = |id| services.methods().any(|other| other.id == id);
-            let is_replaced = S::METHODS.iter().any(|method| {
-                let id = MethodId::explicit(method.id).ok();
-                let is_own = id.is_some_and(|id| own.method(id).is_some());
-                own.service(method.service).is_some() || is_own || is_offered(method.id)
-            });
-            if is_replaced { services } else { services.add(service(scope)) }
+            let is_replaced = |method: &MethodInfo| {
+                let is_offered = services.methods().any(|other| other.id == method.id);
+                if own.service(method.service).is_some() || is_offered {
+                    return true;
+                }
+                let other = MethodId::explicit(method.id).ok().and_then(|id| own.method(id));
+                if let Some((service, _)) = other {
+                    let (plugin, by) = (scope.name(), service.name());
+                    tracing::warn!(
+                        plugin,
+                        by,
+                        id = method.id,
+                        "{} is not offered: its id is taken",
+                        method.full_name()
+                    );
+                }
+                other.is_some()
+            };
+            if S::METHODS.iter().any(is_replaced) { services } else { services.add(service(scope)) }
         }));
     }
 

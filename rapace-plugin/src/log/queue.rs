@@ -75,13 +75,16 @@ impl Queue {
         }
     }
 
-    /// So many did not reach the host.
-    pub(super) fn dropped(&self, records: u64) {
-        if records > 0 {
-            let mut state = self.state.lock();
-            state.dropped += records;
-            state.tell_from = Instant::now().checked_add(PAUSE);
-        }
+    /// A record did not reach the host.
+    pub(super) fn lost(&self) {
+        self.state.lock().dropped += 1;
+    }
+
+    /// The word of so many did not. It is tried again in a while.
+    pub(super) fn untold(&self, dropped: u64) {
+        let mut state = self.state.lock();
+        state.dropped += dropped;
+        state.tell_from = Instant::now().checked_add(PAUSE);
     }
 
     /// Takes nothing more, and gives nothing out.
@@ -148,7 +151,8 @@ mod tests {
                 assert_eq!(queue.take(), Some(Taken::Record(record(bytes))));
             }
             assert_eq!(queue.take(), Some(Taken::Dropped { dropped: 5, record: word_of(5) }));
-            queue.dropped(6);
+            queue.lost();
+            queue.untold(5);
             // Without the pause.
             queue.flush(Instant::now());
             queue.push(record(1));

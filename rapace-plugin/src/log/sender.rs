@@ -22,16 +22,15 @@ pub(super) fn start(queue: Arc<Queue>, host: HostHandle) -> io::Result<JoinHandl
         LogLayer::leave_out_this_thread();
         let logger = LoggerClient::new(&host);
         while let Some(taken) = queue.take() {
-            // What the host does not know of if it refuses this, and if it does not get it.
-            let (refused, lost, record) = match taken {
-                Taken::Record(record) => (0, 1, record),
-                Taken::Dropped { dropped, record } => (dropped, dropped, record),
+            let (dropped, record) = match taken {
+                Taken::Record(record) => (None, record),
+                Taken::Dropped { dropped, record } => (Some(dropped), record),
             };
-            match send(&logger, record) {
-                Sent::Taken => {}
-                Sent::Refused => queue.dropped(refused),
-                Sent::Lost => queue.dropped(lost),
-                Sent::Never(error) => {
+            match (send(&logger, record), dropped) {
+                (Sent::Taken, _) | (Sent::Refused, None) => {}
+                (Sent::Lost, None) => queue.lost(),
+                (Sent::Refused | Sent::Lost, Some(dropped)) => queue.untold(dropped),
+                (Sent::Never(error), _) => {
                     queue.close();
                     if let Some(error) = error {
                         // Nobody may read it.
