@@ -5,6 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod storage;
 pub mod events;
 pub mod logger;
+pub mod storage;

@@ -271,7 +271,6 @@ impl HostConfig {
         if let Some(storage) = &self.storage {
             storage.check(document);
         }
-        self.events.check(document);
         if !document.is_refused(&["events".into()]) {
             self.events.check(document);
         }

@@ -102,13 +102,11 @@ impl PluginHostBuilder {
     /// # Errors
     ///
     /// See [`DeployError`].
-    pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
-        let builder = self.shutdown_times(config.shutdown).contracts(config.contracts.clone());
-        let host = builder.offer_storage(&config)?.build()?;
     pub fn deploy(mut self, config: HostConfig) -> Result<Deployment, DeployError> {
         let events = self.events_or(&config.events);
         let (logger, served) = (Logger::new(), events.clone());
         let offering = self.offer(move |scope| logger.server(scope)).offer(move |scope| served.server(scope));
+        let offering = offering.offer_storage(&config)?;
         let host = offering.shutdown_times(config.shutdown).contracts(config.contracts.clone()).build()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);

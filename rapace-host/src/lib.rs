@@ -44,7 +44,6 @@ mod plugin;
 mod policy;
 mod program;
 mod scope;
-mod services;
 mod spec;
 
 mod attach;
@@ -78,10 +77,8 @@ pub use attach::JoinPoint;
 pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
-pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig};
-pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};
 pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig};
-pub use config::{PluginConfig, PluginSettings, SettingsError};
+pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};
 pub use contract::{Contract, ContractError, Member};
 pub use deployment::{DeployError, Deployment};
 pub use discovery::{

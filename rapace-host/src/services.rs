@@ -1,11 +1,9 @@
-//! What a host offers its plugins: implementations of the services in `rapace-host-api`.
-
-#[cfg(feature = "storage")]
-pub(crate) mod storage;
-//! What a host does for its plugins, as services like any other.
+//! What a host does for its plugins, as services like any other: implementations of those in `rapace-host-api`.
 
 mod events;
 mod logger;
+#[cfg(feature = "storage")]
+pub(crate) mod storage;
 
 pub(crate) use events::HostEvents;
 pub use events::{Events, PluginEvents, Subscription};

@@ -57,10 +57,9 @@ fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
             "plugins.p.argz: is not a known field; did you mean args?"),
         ("colour = 1", "4:1", "colour: 1", "4:1",
             "colour: is not a known field; expected name, version, memory, limits, timeouts, shutdown, discovery, attach, \
-             supervision, storage, plugins or contracts"),
+             supervision, storage, plugins, contracts or events"),
         ("storage = {}", "4:1", "storage: {}", "4:10", "storage.path: is missing"),
         ("storage.path = ''", "4:16", "storage: {path: ''}", "4:17", "storage.path: expected a path"),
-             supervision, plugins, contracts or events"),
         ("supervision.restart = 'onfailure'", "4:23", "supervision: {restart: onfailure}", "4:24",
             "supervision.restart: found \"onfailure\", did you mean on-failure?"),
         ("supervision.restart = 1", "4:23", "supervision: {restart: 1}", "4:24",
