@@ -49,6 +49,7 @@ impl Call {
             return incoming.fail(status);
         }
         let span = trace::server_span(method, incoming.peer(), incoming.metadata());
+        let outcome = span.outcome();
         let peer: OnceCell<Arc<str>> = OnceCell::new();
         let start = || {
             let peer = peer.get_or_init(|| incoming.peer().into());
@@ -56,11 +57,14 @@ impl Call {
         };
         let guard = match span.run(|| interceptors.begin(start)) {
             Ok(guard) => guard,
-            Err(status) => return incoming.fail(status),
+            Err(status) => {
+                outcome.end(Some(status.code));
+                return incoming.fail(status);
+            }
         };
         let counts = !interceptors.is_empty();
         let trace = span.context();
-        let context = move |incoming| Context::new(incoming, method, guard, counts, trace);
+        let context = move |incoming| Context::new(incoming, method, guard, outcome, counts, trace);
         if trace.is_none() && span.span().is_disabled() {
             incoming.run_async(move |incoming| handle(context(incoming)));
         } else {

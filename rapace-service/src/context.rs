@@ -14,7 +14,7 @@ use crate::codec::{decode, encode_in, unreadable, unsendable};
 use crate::intercept::CallGuard;
 use crate::items::ItemBytes;
 use crate::method_info::MethodInfo;
-use crate::trace::TraceContext;
+use crate::trace::{Outcome, TraceContext};
 
 pub(crate) use streams::check_streams;
 
@@ -39,6 +39,7 @@ enum Origin {
 struct Received {
     call: IncomingCall,
     guard: CallGuard,
+    outcome: Outcome,
     /// What streams carry, if somebody wants to know.
     items: Option<Arc<ItemBytes>>,
     /// Says in what an item of the caller could not be read: whatever the handler makes of it, the call fails with that.
@@ -58,11 +59,12 @@ impl Context {
         call: IncomingCall,
         method: &'static MethodInfo,
         guard: CallGuard,
+        outcome: Outcome,
         counts: bool,
         trace: Option<TraceContext>,
     ) -> Self {
         let items = counts.then(Arc::default);
-        let received = Received { call, guard, items, unreadable_item: OnceLock::new() };
+        let received = Received { call, guard, outcome, items, unreadable_item: OnceLock::new() };
         Self { method, trace, origin: Origin::Session(received) }
     }
 
@@ -182,7 +184,7 @@ impl Context {
     #[doc(hidden)]
     pub fn answer(self, answer: Result<Draft, Status>) {
         let Origin::Session(received) = self.origin else { return };
-        let Received { call, mut guard, items, unreadable_item } = received;
+        let Received { call, mut guard, outcome, items, unreadable_item } = received;
         let unreadable = unreadable_item.get().and_then(|item| item.get());
         let answer = unreadable.map_or(answer, |status| Err(status.clone()));
         let bound = call.reply_bytes_max();
@@ -202,10 +204,12 @@ impl Context {
             Ok(reply) => {
                 guard.add_response_bytes(reply.len());
                 guard.end(None);
+                outcome.end(None);
                 call.reply_draft(reply);
             }
             Err(status) => {
                 guard.end(Some(status.code));
+                outcome.end(Some(status.code));
                 call.fail(status);
             }
         }

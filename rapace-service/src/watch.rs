@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::intercept::{CallGuard, CallStart, Interceptors};
 use crate::method_info::MethodInfo;
-use crate::trace::{self, CallSpan};
+use crate::trace::{self, CallSpan, Outcome};
 
 /// Watches one call. Dropped before its end, it says that the call was cancelled.
 ///
@@ -19,6 +19,7 @@ pub(crate) struct Watch(Option<Box<Watching>>);
 #[derive(Debug)]
 struct Watching {
     guard: CallGuard,
+    outcome: Outcome,
     span: CallSpan,
 }
 
@@ -26,7 +27,7 @@ impl Watch {
     /// Whether anybody wants to know of calls. If not, [`Watch::none`] does.
     pub(crate) fn is_wanted(interceptors: &Interceptors) -> bool {
         // One load; whether somebody listens to this very span takes the peer's name to find out.
-        !interceptors.is_empty() || LevelFilter::current() >= LevelFilter::DEBUG || trace::current().is_some()
+        !interceptors.is_empty() || LevelFilter::current() >= LevelFilter::DEBUG || trace::is_within()
     }
 
     /// Nobody watches.
@@ -44,9 +45,16 @@ impl Watch {
         request_bytes: usize,
     ) -> Result<Self, Status> {
         let span = trace::client_span(method, peer, metadata);
-        let guard =
-            span.run(|| interceptors.begin(|| CallStart::caller(method, peer, metadata, time_left, request_bytes)))?;
-        Ok(Self(Some(Box::new(Watching { guard, span }))))
+        let outcome = span.outcome();
+        let begun =
+            span.run(|| interceptors.begin(|| CallStart::caller(method, peer, metadata, time_left, request_bytes)));
+        match begun {
+            Ok(guard) => Ok(Self(Some(Box::new(Watching { guard, outcome, span })))),
+            Err(status) => {
+                outcome.end(Some(status.code));
+                Err(status)
+            }
+        }
     }
 
     /// Runs a step of the call in its span.
@@ -72,8 +80,10 @@ impl Watch {
     /// The call has ended: well, or like this.
     pub(crate) fn end(self, error: Option<&CallError>) {
         if let Some(watching) = self.0 {
-            let Watching { guard, span } = *watching;
-            span.run(|| guard.end(error.map(CallError::code)));
+            let Watching { guard, outcome, span } = *watching;
+            let code = error.map(CallError::code);
+            span.run(|| guard.end(code));
+            outcome.end(code);
         }
     }
 }

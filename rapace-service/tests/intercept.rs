@@ -16,8 +16,9 @@ use rapace_service::intercept::{
 use rapace_service::{Context, Services};
 use rapace_session::{CallError, Code, PeerA, Session, Status};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 
 #[service(name = "test.Watched", version = "1.0", crate = "rapace_service")]
 trait Watched {
@@ -168,16 +169,29 @@ fn both_sides_count_the_same_calls() {
 /// A span's name and fields.
 type Span = (&'static str, BTreeMap<&'static str, String>);
 
+type LayerContext<'a, S> = tracing_subscriber::layer::Context<'a, S>;
+
 /// Keeps the spans of calls.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<Span>>>);
 
-impl<S: tracing::Subscriber> Layer<S> for Spans {
-    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: tracing_subscriber::layer::Context<'_, S>) {
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: LayerContext<'_, S>) {
         if span.metadata().target() == "rapace::trace" {
             let mut fields = Fields::default();
             span.record(&mut fields);
-            self.0.lock().unwrap().push((span.metadata().name(), fields.0));
+            let mut spans = self.0.lock().unwrap();
+            context.span(id).unwrap().extensions_mut().insert(spans.len());
+            spans.push((span.metadata().name(), fields.0));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: LayerContext<'_, S>) {
+        let place: Option<usize> = context.span(id).unwrap().extensions().get().copied();
+        if let Some(place) = place {
+            let mut fields = Fields::default();
+            values.record(&mut fields);
+            self.0.lock().unwrap()[place].1.append(&mut fields.0);
         }
     }
 }
@@ -200,7 +214,8 @@ fn a_trace_goes_there_and_back_again() {
     assert_eq!(client.blocking().call_back(4), Ok(8));
     let spans = spans.0.lock().unwrap().clone();
     let first = spans.iter().find(|(_, fields)| fields["rpc.method"] == "call_back").unwrap();
-    let trace: Vec<_> = spans.iter().filter(|(_, fields)| fields["trace_id"] == first.1["trace_id"]).collect();
+    let trace: Vec<_> =
+        spans.iter().filter(|(_, fields)| fields.get("trace_id") == Some(&first.1["trace_id"])).collect();
     let [call, serve, back, serve_back] = &trace[..] else { panic!("{trace:#?}") };
     for (span, name, method, peer) in [
         (call, "rapace.call", "call_back", "plugin"),

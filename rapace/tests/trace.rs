@@ -11,8 +11,9 @@ use rapace::host::OutputLine;
 use rapace::plugin::run;
 use rapace::prelude::*;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Tells the process that it is the plugin.
 const ROLE: &str = "RAPACE_TEST_ROLE";
@@ -47,7 +48,7 @@ impl Back for Hosted {
     }
 }
 
-/// Gives each new span of calls to a function, as `name key=value ...`.
+/// Gives each span of calls to a function when it is over, as `name key=value ...`.
 struct Spans<F>(F);
 
 struct Fields(String);
@@ -58,12 +59,20 @@ impl Visit for Fields {
     }
 }
 
-impl<S: tracing::Subscriber, F: Fn(String) + 'static> Layer<S> for Spans<F> {
-    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: LayerContext<'_, S>) {
-        let metadata = attributes.metadata();
-        if metadata.name().starts_with("rapace.") {
-            let mut fields = Fields(metadata.name().to_owned());
-            attributes.record(&mut fields);
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>, F: Fn(String) + 'static> Layer<S> for Spans<F> {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: LayerContext<'_, S>) {
+        let mut fields = Fields(attributes.metadata().name().to_owned());
+        attributes.record(&mut fields);
+        context.span(id).unwrap().extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: LayerContext<'_, S>) {
+        values.record(context.span(id).unwrap().extensions_mut().get_mut::<Fields>().unwrap());
+    }
+
+    fn on_close(&self, id: Id, context: LayerContext<'_, S>) {
+        let fields = context.span(&id).unwrap().extensions_mut().remove::<Fields>().unwrap();
+        if fields.0.starts_with("rapace.") {
             (self.0)(fields.0);
         }
     }

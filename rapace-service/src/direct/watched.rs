@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use rapace_session::{CallError, Metadata};
+use rapace_session::{CallError, Code, Metadata};
 
 use crate::built_in::Shared;
 use crate::client::Client;
 use crate::intercept::{CallGuard, CallStart};
 use crate::method_info::MethodInfo;
-use crate::trace::{self, CallSpan, TraceContext};
+use crate::trace::{self, CallSpan, Outcome, TraceContext};
 use crate::watch::Watch;
 
 /// Watches one call for both sides. Dropped before its end, it says that the call was cancelled.
@@ -16,6 +16,7 @@ use crate::watch::Watch;
 pub(super) struct Watched {
     // Dropped in this order: the callee's side hears of the end first.
     guard: CallGuard,
+    outcome: Outcome,
     span: CallSpan,
     watch: Watch,
     metadata: Metadata,
@@ -42,11 +43,17 @@ impl Watched {
         let begun = watch.within(|| {
             let span = trace::server_span(method, built_in.host_name(), &metadata);
             let start = || CallStart::callee(method, built_in.host_name(), &metadata, deadline, 0);
-            let guard = span.run(|| built_in.services.interceptors().begin(start));
-            guard.map(|guard| (guard, span))
+            let outcome = span.outcome();
+            match span.run(|| built_in.services.interceptors().begin(start)) {
+                Ok(guard) => Ok((guard, outcome, span)),
+                Err(status) => {
+                    outcome.end(Some(status.code));
+                    Err(status)
+                }
+            }
         });
         match begun {
-            Ok((guard, span)) => Ok(Self { guard, span, watch, metadata }),
+            Ok((guard, outcome, span)) => Ok(Self { guard, outcome, span, watch, metadata }),
             Err(status) => {
                 let error = CallError::Status(status);
                 watch.end(Some(&error));
@@ -70,13 +77,15 @@ impl Watched {
 
     /// The call has ended: well, or like this.
     pub(super) fn end(self, error: Option<&CallError>) {
-        let Self { guard, span, watch, .. } = self;
-        match error {
-            None => span.run(|| guard.end(None)),
-            Some(CallError::Status(status)) => span.run(|| guard.end(Some(status.code))),
+        let Self { guard, outcome, span, watch, .. } = self;
+        let code = match error {
+            None => None,
+            Some(CallError::Status(status)) => Some(status.code),
             // To the callee that is a cancel, whatever the caller makes of it.
-            Some(_) => drop(guard),
-        }
+            Some(_) => Some(Code::Cancelled),
+        };
+        span.run(|| guard.end(code));
+        outcome.end(code);
         watch.end(error);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record as Values};
 use tracing::subscriber::NoSubscriber;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -30,6 +30,10 @@ pub(crate) struct Record {
 pub(crate) struct Recorder {
     kept: Arc<Mutex<Kept>>,
 }
+
+/// The place of a span among those that are kept.
+#[derive(Clone, Copy)]
+struct Place(usize);
 
 #[derive(Default)]
 struct Kept {
@@ -69,7 +73,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
         let metadata = attributes.metadata();
         let within = context.span(id).and_then(|span| span.parent()).map(|parent| parent.name());
         let (name, target, level) = (metadata.name(), metadata.target(), *metadata.level());
-        self.kept.lock().unwrap().spans.push(Record { name, target, level, fields, within });
+        let mut kept = self.kept.lock().unwrap();
+        context.span(id).unwrap().extensions_mut().insert(Place(kept.spans.len()));
+        kept.spans.push(Record { name, target, level, fields, within });
+    }
+
+    fn on_record(&self, id: &Id, values: &Values<'_>, context: Context<'_, S>) {
+        let span = context.span(id).unwrap();
+        let Place(place) = span.extensions().get().copied().unwrap();
+        values.record(&mut AsText(&mut self.kept.lock().unwrap().spans[place].fields));
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {

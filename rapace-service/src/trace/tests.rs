@@ -2,7 +2,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use rapace_registry::MethodKind;
+use rapace_session::Code;
 
+use super::place::{TRACEPARENT, TRACESTATE};
 use super::recorder::{Record, Recorder, unheard};
 use super::*;
 
@@ -70,7 +72,8 @@ fn a_thread_that_serves_while_it_waits_does_not_mix_the_traces() {
     });
     assert_eq!(recorder.spans()[1].within, None);
     // Without a listener the handler is part of no trace, though the thread is.
-    let waiting = CallSpan { span: Span::none(), context: TraceContext::parse(GIVEN.as_bytes()).ok() };
+    let place = Place::received(&given(GIVEN));
+    let waiting = CallSpan::new(Span::none(), place, export::Remote::none(), CallSide::Callee);
     waiting.run(|| {
         assert_eq!(unheard(|| server_span(&GET, "plugin", &Metadata::new())).run(current), None);
         assert_eq!(current(), waiting.context());
@@ -92,6 +95,56 @@ fn where_nothing_listens_a_trace_is_not_begun_but_goes_on() {
         });
         assert_eq!(metadata, given(GIVEN));
     });
+}
+
+#[test]
+fn what_vendors_say_of_a_trace_goes_on_with_it() {
+    let mut came = given(GIVEN);
+    came.insert(TRACESTATE, "congo=t61").unwrap();
+    let nested = || {
+        let [mut first, mut second] = [Metadata::new(), Metadata::new()];
+        server_span(&GET, "host", &came).run(|| {
+            let _ = client_span(&GET, "plugin", &mut first);
+            // A call that has nothing to do with it, which this thread serves meanwhile.
+            let _ = server_span(&GET, "host", &given(GIVEN)).run(|| client_span(&GET, "plugin", &mut second));
+            let mut own = given(GIVEN);
+            let _ = client_span(&GET, "plugin", &mut own);
+            assert_eq!(own, given(GIVEN));
+        });
+        let mut outside = Metadata::new();
+        let _ = client_span(&GET, "plugin", &mut outside);
+        assert_eq!(outside.get(TRACESTATE), None);
+        (first, second)
+    };
+    for (first, second) in [unheard(nested), Recorder::new().run(nested)] {
+        assert_eq!(first.get(TRACESTATE), Some(&b"congo=t61"[..]));
+        assert!(second.get(TRACEPARENT).is_some());
+        assert_eq!(second.get(TRACESTATE), None);
+    }
+}
+
+#[test]
+fn a_span_says_how_its_call_ended() {
+    let recorder = Recorder::new();
+    recorder.run(|| {
+        let outcomes = || client_span(&GET, "plugin", &mut Metadata::new()).outcome();
+        outcomes().end(None);
+        outcomes().end(Some(Code::NotFound));
+        drop(outcomes());
+        let serve = server_span(&GET, "host", &Metadata::new()).outcome();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _serve = serve;
+            panic!("the handler");
+        }));
+        assert!(panicked.is_err());
+    });
+    let said = |span: &Record| ["rpc.response.status_code", "error.type"].map(|field| span.fields.get(field).cloned());
+    let failed = |code: &str| [Some(code.to_owned()), Some(code.to_owned())];
+    let spans = recorder.spans();
+    assert_eq!(said(&spans[0]), [Some("Ok".to_owned()), None]);
+    for (span, code) in spans[1..].iter().zip(["NotFound", "Cancelled", "Internal"]) {
+        assert_eq!(said(span), failed(code));
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use pin_project_lite::pin_project;
 use tracing::Instrument as _;
 use tracing::instrument::Instrumented;
 
-use super::{CallSpan, Entered, TraceContext};
+use super::CallSpan;
+use super::place::Entry;
 
 pin_project! {
     /// A future that enters its span and trace context on each poll, so that what runs in it is part of the trace on whatever
@@ -15,7 +16,7 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Traced<F> {
-        context: Option<TraceContext>,
+        entry: Entry,
         // It also drops the future in the span.
         #[pin]
         future: Instrumented<F>,
@@ -24,7 +25,7 @@ pin_project! {
 
 impl<F> Traced<F> {
     pub(super) fn new(span: CallSpan, future: F) -> Self {
-        Self { context: span.context, future: future.instrument(span.span) }
+        Self { entry: span.entry, future: future.instrument(span.span) }
     }
 }
 
@@ -33,7 +34,7 @@ impl<F: Future> Future for Traced<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _entered = Entered::new(*this.context);
+        let _entered = this.entry.enter();
         this.future.poll(cx)
     }
 }

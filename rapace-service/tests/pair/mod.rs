@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use rapace_core::socket::Socket;
 use rapace_session::{Code, Config, Handler, Handshake, PeerA, PeerB, Session, Status};
+use tracing::dispatcher::{self, Dispatch};
 
 /// A host that calls, and a plugin that a thread serves.
 pub struct Pair {
@@ -21,7 +22,9 @@ pub fn pair(host_handler: impl Handler, plugin_handler: impl Handler) -> Pair {
     let host = Handshake::<PeerA>::offer(a, None, Config::new("host", "1")).unwrap().finish(host_handler).unwrap();
     let plugin = attach.join().unwrap();
     let served = plugin.clone();
-    let server = Some(thread::spawn(move || drop(served.serve())));
+    // It logs where the thread that asks for it does.
+    let dispatch = dispatcher::get_default(Dispatch::clone);
+    let server = Some(thread::spawn(move || dispatcher::with_default(&dispatch, || drop(served.serve()))));
     Pair { host, plugin, server }
 }
 
