@@ -29,7 +29,9 @@ impl Client {
     /// Calls this peer.
     #[must_use]
     pub fn new(peer: &impl AsCaller) -> Self {
-        Self::of_caller(peer.as_caller())
+        let given = peer.interceptors().and_then(|given| given.downcast::<Interceptors>().ok());
+        let interceptors = given.map_or_else(Interceptors::none, Arc::unwrap_or_clone);
+        Self { interceptors, ..Self::of_caller(peer.as_caller()) }
     }
 
     pub(crate) fn of_caller(caller: Caller) -> Self {
@@ -127,6 +129,28 @@ impl Client {
         let (watch, options) = self.begin(method, request.len())?;
         let reply = watch.within(|| self.caller.call_draft(method.id, request, &options));
         finish(method, watch, reply, decode)
+    }
+
+    /// Calls a method with a request of any bytes, with these options, and blocks this thread until the reply has come.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn call_bytes(
+        &self,
+        method: &'static MethodInfo,
+        id: u32,
+        request: &[u8],
+        options: &CallOptions,
+    ) -> Result<Reply, CallError> {
+        let client = self.with_options(options.clone());
+        let (mut watch, options) = client.begin(method, request.len())?;
+        let reply = watch.within(|| self.caller.call_blocking(id, request, &options));
+        if let Ok(reply) = &reply {
+            watch.add_response_bytes(reply.body.len());
+        }
+        watch.end(reply.as_ref().err());
+        reply
     }
 
     /// A call begins: who watches it, and with what options it is made.

@@ -1,9 +1,21 @@
 //! What is known of a method when the program is compiled.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use rapace_registry::MethodKind;
+use parking_lot::Mutex;
+use rapace_registry::{Method, MethodKind, Service};
+
+/// Methods of registries that are kept for ever: a bound for those that come from peers.
+const KEPT_MAX: usize = 4096;
+
+static KEPT: Mutex<Kept> = Mutex::new(Kept { count: 0, by_id: BTreeMap::new() });
+
+struct Kept {
+    count: usize,
+    by_id: BTreeMap<u32, Vec<&'static MethodInfo>>,
+}
 
 /// A method of a service, as generated code names it to dispatch, interceptors and traces.
 ///
@@ -21,6 +33,32 @@ pub struct MethodInfo {
 }
 
 impl MethodInfo {
+    /// A method of which nothing is known.
+    pub const UNKNOWN: Self = Self { service: "unknown", name: "method", id: 0, kind: MethodKind::Unary };
+
+    /// What a registry says of a method. It is kept for ever, as others are, and after a few thousands a new one is
+    /// [unknown](Self::UNKNOWN).
+    #[must_use]
+    pub fn of_registry(service: &Service, method: &Method) -> &'static Self {
+        let (id, kind) = (method.id().get(), method.kind());
+        let mut kept = KEPT.lock();
+        let Kept { count, by_id } = &mut *kept;
+        let known = by_id.entry(id).or_default();
+        let is_this = |known: &Self| (known.service, known.name, known.kind) == (service.name(), method.name(), kind);
+        if let Some(known) = known.iter().find(|known| is_this(known)) {
+            return known;
+        }
+        if *count >= KEPT_MAX {
+            return &const { Self::UNKNOWN };
+        }
+        *count += 1;
+        let leak = |text: &str| -> &'static str { Box::leak(text.into()) };
+        let made: &Self =
+            Box::leak(Box::new(Self { service: leak(service.name()), name: leak(method.name()), id, kind }));
+        known.push(made);
+        made
+    }
+
     /// `service.name`, to be printed.
     #[must_use]
     pub const fn full_name(&self) -> FullName {
@@ -58,7 +96,27 @@ impl fmt::Display for FullName {
 
 #[cfg(test)]
 mod tests {
+    use rapace_registry::{Provider, Registry, Version};
+
     use super::*;
+
+    #[test]
+    fn a_method_of_a_registry_is_kept_once() {
+        let of = |name: &str| {
+            let service = Service::builder("test.Kept", Version::new(1, 0), Provider::Host).unary::<u8, u8>(name, 7);
+            let registry = Registry::builder().service(service).build().unwrap();
+            let service = &registry.services()[0];
+            MethodInfo::of_registry(service, &service.methods()[0])
+        };
+        let [first, again, other] = [of("first"), of("first"), of("other")];
+        assert!(std::ptr::eq(first, again));
+        assert_eq!(*other, MethodInfo { service: "test.Kept", name: "other", id: 7, kind: MethodKind::Unary });
+        // However many come, no more than so many are kept.
+        let all: Vec<_> = (0..KEPT_MAX).map(|number| of(&format!("m{number}"))).collect();
+        assert!(all[0].name == "m0" && all[KEPT_MAX - 1] == &MethodInfo::UNKNOWN);
+        assert!(std::ptr::eq(of("first"), first));
+        assert_eq!(KEPT.lock().count, KEPT_MAX);
+    }
 
     const INFO: MethodInfo = MethodInfo { service: "demo.Kv", name: "get", id: 7, kind: MethodKind::Unary };
 

@@ -55,6 +55,12 @@ pub trait AsCaller {
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
     }
+
+    /// What whoever leads to the peer puts around the calls of typed clients: see `rapace_service::intercept`. It means
+    /// something to them alone.
+    fn interceptors(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 impl AsCaller for Caller {

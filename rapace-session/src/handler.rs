@@ -106,12 +106,17 @@ impl fmt::Debug for Router {
     }
 }
 
+/// Hears how a call ends: well, or with a code; and how many bytes the reply has.
+struct Watcher(Box<dyn FnOnce(Option<Code>, usize) + Send + Sync>);
+
 /// A call of the peer, to be answered exactly once. Dropped without an answer, it is answered with `Internal`.
 #[must_use = "a call that is dropped is answered with an error"]
 pub struct IncomingCall {
     shared: Arc<Shared>,
     arrived: Arrived,
     answered: bool,
+    /// Who hears of its end.
+    watcher: Option<Box<Watcher>>,
     /// What it has yet to meet on purpose.
     #[cfg(feature = "fault-injection")]
     coming: Option<Box<Coming>>,
@@ -124,6 +129,7 @@ impl IncomingCall {
             shared,
             arrived,
             answered: false,
+            watcher: None,
             #[cfg(feature = "fault-injection")]
             coming: None,
         }
@@ -281,6 +287,19 @@ impl IncomingCall {
         }
     }
 
+    /// Has somebody hear how the call ends, just before the caller does, and once: well, or with a code; and how many bytes
+    /// the reply has. It is for who hands the call on to another handler. Of several, the last that was set hears of it.
+    pub fn on_end(&mut self, watcher: impl FnOnce(Option<Code>, usize) + Send + Sync + 'static) {
+        self.watcher = Some(Box::new(Watcher(Box::new(watcher))));
+    }
+
+    fn tell(&mut self, code: Option<Code>, bytes: usize) {
+        if let Some(watcher) = self.watcher.take() {
+            // It is somebody else's code, and no matter of the handler's.
+            panic_guard(|| watcher.0(code, bytes));
+        }
+    }
+
     /// Answers with a reply. It never waits: what finds no room is sent when there is some.
     pub fn reply(self, body: &[u8]) {
         self.answer(Ok(body), &Metadata::new());
@@ -329,6 +348,7 @@ impl IncomingCall {
         }
         let shared = Arc::clone(&self.shared);
         let Some(loan) = place.loan().take() else { return };
+        self.tell(None, bytes);
         let mut state = shared.state();
         let State { machine, link, .. } = &mut *state;
         *place.loan() = machine.finish_in_place(self.arrived.key, loan, bytes, link);
@@ -365,6 +385,11 @@ impl IncomingCall {
         let other = self.coming.take().and_then(|coming| coming.answer(&self.shared, result.ok()));
         #[cfg(feature = "fault-injection")]
         let result = other.as_deref().map_or(result, Ok);
+        match result {
+            Ok(body) if body.len() > self.reply_bytes_max() => self.tell(Some(Code::ResourceExhausted), 0),
+            Ok(body) => self.tell(None, body.len()),
+            Err(status) => self.tell(Some(status.code), 0),
+        }
         self.shared.finish(self.arrived.key, result, metadata);
     }
 
@@ -424,6 +449,7 @@ impl Drop for IncomingCall {
             } else {
                 Status::new(Code::Internal, format!("the handler of method {method} ended without an answer"))
             };
+            self.tell(Some(status.code), 0);
             self.shared.finish(self.arrived.key, Err(&status), &Metadata::new());
         }
     }
