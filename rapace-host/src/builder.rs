@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::attendance::Attendance;
 use crate::changes::Observer;
 use crate::config::{ContractConfig, EventsConfig};
+use crate::config::{CallsConfig, ContractConfig};
 use crate::host::PluginHost;
 use crate::lifecycle::StateChange;
 use crate::offers::Offers;
@@ -97,6 +98,8 @@ pub(crate) struct Context {
     pub(crate) output: OutputThread,
     pub(crate) attendance: Attendance,
     pub(crate) contracts: BTreeMap<String, ContractConfig>,
+    /// What is done around the calls of all plugins, and to them.
+    pub(crate) calls: CallsConfig,
     /// The host shuts down: nothing is started any more.
     pub(crate) is_closed: AtomicBool,
 }
@@ -121,7 +124,8 @@ impl Context {
         let configured = &self.config.registry;
         let described = if configured.services().is_empty() { services.registry()? } else { configured.clone() };
         let (services, described) = self.offers.behind(services, described, scope);
-        Ok((Permitted::of(services, &described, scope), described))
+        let permitted = Permitted::of(services, &described, scope);
+        Ok((scope.calls.around(permitted, &described, scope), described))
     }
 }
 
@@ -137,6 +141,7 @@ pub struct PluginHostBuilder {
     log_listener: Box<LogListener>,
     shutdown_times: ShutdownTimes,
     contracts: BTreeMap<String, ContractConfig>,
+    calls: CallsConfig,
 }
 
 impl PluginHostBuilder {
@@ -147,6 +152,8 @@ impl PluginHostBuilder {
         let services = Box::new(|_: &PluginScope| BoxedHandler::of(NoService));
         let (offers, events, contracts) = Default::default();
         Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts }
+        let (offers, contracts, calls) = Default::default();
+        Self { config, services, offers, observer, listener, shutdown_times, contracts, calls }
     }
 
     /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
@@ -211,6 +218,13 @@ impl PluginHostBuilder {
         self
     }
 
+    /// What is done around the calls of plugins, and around those to them: a log, a rate, a token, counts. What a plugin's
+    /// [own](crate::PluginSpec::calls) say of it wins.
+    pub fn calls(mut self, calls: CallsConfig) -> Self {
+        self.calls = calls;
+        self
+    }
+
     /// Checks the configuration and makes the host.
     ///
     /// # Errors
@@ -225,6 +239,7 @@ impl PluginHostBuilder {
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
         let Self { config, services, offers, observer, shutdown_times, contracts, .. } = self;
         let events = self.events.map(HostEvents::new);
+        let Self { config, services, offers, observer, shutdown_times, contracts, calls, .. } = self;
         let is_closed = AtomicBool::new(false);
         let context = Context {
             config,
@@ -236,6 +251,7 @@ impl PluginHostBuilder {
             output,
             attendance,
             contracts,
+            calls,
             is_closed,
         };
         Ok(PluginHost::new(context))

@@ -29,6 +29,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 
+mod calls;
 mod contract;
 mod events;
 pub(crate) mod overrides;
@@ -37,6 +38,7 @@ pub(crate) mod quantity;
 mod session;
 mod storage;
 
+pub use calls::{CallLogging, CallRate, CallRules, CallsConfig, Token};
 pub use contract::{Binding, ContractConfig};
 pub use events::EventsConfig;
 pub use overrides::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
@@ -87,6 +89,9 @@ pub struct HostConfig {
     /// A directory in which each plugin has a socket, `NAME.sock`, at which one that was started by hand joins.
     #[serde(default)]
     pub attach: Option<PathBuf>,
+    /// What is done around the calls of all plugins, and to them.
+    #[serde(default)]
+    pub calls: CallsConfig,
     /// How all plugins are looked after, where their manifests do not say otherwise.
     #[serde(default)]
     pub supervision: SupervisionOverrides,
@@ -267,6 +272,7 @@ impl HostConfig {
         if self.attach.as_ref().is_some_and(|path| !(1..=SOCKET_PATH_BYTES_MAX).contains(&path.as_os_str().len())) {
             document.refuse(&["attach".into()], format!("expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"));
         }
+        self.calls.check(&CallsConfig::default(), document, &["calls".into()]);
         self.supervision.check(Supervision::default(), document, &["supervision".into()]);
         if let Some(storage) = &self.storage {
             storage.check(document);

@@ -108,6 +108,10 @@ impl PluginHostBuilder {
         let offering = self.offer(move |scope| logger.server(scope)).offer(move |scope| served.server(scope));
         let offering = offering.offer_storage(&config)?;
         let host = offering.shutdown_times(config.shutdown).contracts(config.contracts.clone()).build()?;
+    pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
+        let builder =
+            self.shutdown_times(config.shutdown).contracts(config.contracts.clone()).calls(config.calls.clone());
+        let host = builder.offer_storage(&config)?.build()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);
             made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
@@ -300,7 +304,7 @@ fn configured(spec: PluginSpec, settings: &PluginSettings) -> PluginSpec {
     let spec = settings.env.iter().fold(spec, |spec, (name, value)| spec.env(name, value));
     let config = settings.config.as_ref().map(|config| config.to_string().into_bytes());
     let spec = spec.supervision(settings.supervision).config_data(config.unwrap_or_default());
-    let spec = spec.limits(settings.limits.clone());
+    let spec = spec.limits(settings.limits.clone()).calls(settings.calls.clone());
     match &settings.permissions {
         Some(permissions) => spec.permissions(permissions.clone()),
         None => spec,

@@ -8,6 +8,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, ReentrantMutex};
+use rapace_registry::MethodId;
+use rapace_service::intercept::{Interceptors, MetricsSnapshot};
+use rapace_service::{Client, MethodInfo};
 use rapace_session::{
     Absence, AsCaller, CallError, CallOptions, Caller, CallerSlot, Code, OnAbsence, PeerA, PeerState, Reply, Session,
     Status,
@@ -47,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) changes: Changes,
     /// Calls wait: the plugin is on its way.
     pub(crate) holds_calls: AtomicBool,
+    /// Something is around the host's calls by bytes.
+    is_intercepted: AtomicBool,
     /// Its host has forgotten it.
     pub(crate) is_unloaded: AtomicBool,
     /// A call waits for what becomes of a process that takes no more of them.
@@ -87,12 +92,19 @@ impl AsCaller for PluginHandle {
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.0.spec().kind.built_in()
     }
+
+    /// What its version of now has around the calls of clients; a client keeps what it was made with.
+    fn interceptors(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        let interceptors = self.0.interceptors();
+        if interceptors.is_empty() { None } else { Some(Arc::new(interceptors)) }
+    }
 }
 
 impl PluginHandle {
     /// A plugin that is not started yet.
     pub(crate) fn new(context: &Arc<Context>, spec: PluginSpec) -> Self {
-        let (context, name, spec) = (Arc::clone(context), Arc::clone(&spec.name), Arc::new(spec));
+        let (context, name) = (Arc::clone(context), Arc::clone(&spec.name));
+        let spec = Arc::new(spec.governed_by(&context.calls));
         let gate = PluginGate::new(spec.supervision.breaker);
         let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
             let absent = Absent { plugin: Weak::clone(me), wait: context.config.timeouts.start };
@@ -109,6 +121,7 @@ impl PluginHandle {
                 gate,
                 changes,
                 holds_calls,
+                is_intercepted: AtomicBool::new(false),
                 is_unloaded: AtomicBool::new(false),
                 is_awaited: AtomicBool::new(false),
                 numbers,
@@ -117,6 +130,7 @@ impl PluginHandle {
         });
         shared.context.output.hear(&shared.scope);
         shared.context.attendance.spawn(look_after(Arc::downgrade(&shared), Arc::clone(&shared.gate)));
+        shared.note_interceptors();
         shared.seats.lock().seats = shared.new_seats(&spec);
         shared.tell();
         Self(shared)
@@ -227,12 +241,23 @@ impl PluginHandle {
     ///
     /// As [`Session::call`]; [`CallError::Refused`] when it does not run.
     pub fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        let result = self.as_caller().call_blocking(method, body, options);
+        let result = if self.0.is_intercepted.load(Ordering::Relaxed) {
+            Client::new(self).call_bytes(self.0.method(method), method, body, options)
+        } else {
+            self.as_caller().call_blocking(method, body, options)
+        };
         if let Err(CallError::SessionEnded { .. }) = &result {
             // Who has seen a call fail finds the plugin in the state that tells why.
             self.0.notice_ends();
         }
         result
+    }
+
+    /// What was counted of its calls, and of those of clients to it, over all its versions; `None` if
+    /// [nothing](crate::CallRules::metrics) is.
+    pub fn call_metrics(&self) -> Option<MetricsSnapshot> {
+        let calls = &self.0.spec().calls;
+        calls.is_counted().then(|| self.0.scope.call_metrics().snapshot())
     }
 
     pub(crate) fn poll(&self) {
@@ -307,6 +332,28 @@ impl Shared {
             return Some(StartCause::Unloaded);
         }
         self.context.is_closed.load(Ordering::SeqCst).then_some(StartCause::HostShutDown)
+    }
+
+    /// What is around the host's calls.
+    fn interceptors(&self) -> Interceptors {
+        self.spec().calls.of_clients(&self.scope)
+    }
+
+    /// Another version has taken the place of the one before.
+    pub(crate) fn note_interceptors(&self) {
+        // A call that goes by what held before is one from before.
+        self.is_intercepted.store(!self.interceptors().is_empty(), Ordering::Relaxed);
+    }
+
+    /// What the plugin says of a method.
+    fn method(&self, id: u32) -> &'static MethodInfo {
+        let known = || {
+            let (_, instance) = self.instances().next()?;
+            let registry = &instance.session.peer().registry;
+            let (service, method) = registry.method(MethodId::explicit(id).ok()?)?;
+            Some(MethodInfo::of_registry(service, method))
+        };
+        known().unwrap_or(&const { MethodInfo::UNKNOWN })
     }
 
     pub(crate) fn supervision(&self) -> Supervision {

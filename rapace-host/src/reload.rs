@@ -72,6 +72,7 @@ impl PluginHandle {
         tracing::info!(plugin = %plugin.name, program = %spec.kind.describe(), "is reloaded");
         let spec = Arc::new(spec);
         let is_configured_anew = spec.config_data != plugin.spec().config_data;
+        let spec = Arc::new(spec.governed_by(&plugin.context.calls));
         let new = plugin.new_seats(&spec);
         let old = plugin.seats();
         let replaced = plugin.start_all(&new).and_then(|()| plugin.hand_over(&old, &new, &spec));
@@ -147,6 +148,7 @@ impl Shared {
         seats.seats = new.to_vec();
         drop(seats);
         self.gate.replace(spec.supervision.breaker);
+        self.note_interceptors();
         self.route();
     }
 }

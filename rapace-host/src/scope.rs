@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::meter::Meter;
+use rapace_service::intercept::CallMetrics;
+
+use crate::calls::PluginCalls;
 use crate::permissions::{Permissions, PluginLimits};
 use crate::plugin_log::PluginLog;
 use crate::spec::PluginSpec;
@@ -20,6 +23,8 @@ pub struct PluginScope {
     pub(crate) log: Arc<PluginLog>,
     /// Events that it publishes, in all versions.
     pub(crate) events: Arc<Meter>,
+    pub(crate) calls: Arc<PluginCalls>,
+    call_metrics: CallMetrics,
 }
 
 /// What a plugin may use only so much of.
@@ -97,6 +102,8 @@ impl PluginScope {
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let (limits, overruns, log, events) = Default::default();
         Self { name: name.into(), permissions: None, limits, overruns, log, events }
+        let (permissions, limits, overruns, calls, call_metrics) = Default::default();
+        Self { name: name.into(), permissions, limits, overruns, calls, call_metrics }
     }
 
     /// The same with these permissions.
@@ -113,7 +120,8 @@ impl PluginScope {
 
     /// The same plugin in another version: what it did before counts.
     pub(crate) fn of(&self, spec: &PluginSpec) -> Self {
-        Self { permissions: spec.permissions.clone(), limits: Arc::clone(&spec.limits), ..self.clone() }
+        let (permissions, limits) = (spec.permissions.clone(), Arc::clone(&spec.limits));
+        Self { permissions, limits, calls: Arc::clone(&spec.calls), ..self.clone() }
     }
 
     /// Its name.
@@ -132,6 +140,11 @@ impl PluginScope {
     #[must_use]
     pub fn limits(&self) -> &PluginLimits {
         &self.limits
+    }
+
+    /// What is counted of its calls, by all its versions.
+    pub(crate) fn call_metrics(&self) -> &CallMetrics {
+        &self.call_metrics
     }
 
     /// It would have used more than it may. This is counted, and logged the less often the more often it happens.

@@ -14,6 +14,8 @@ use rapace_session::Config;
 use crate::attach::ByHand;
 use crate::builder::Context;
 use crate::built_in::BuiltInKind;
+use crate::calls::PluginCalls;
+use crate::config::CallsConfig;
 use crate::kind::{NewLife, PluginKind, ProgramKind, VerifiedKind};
 use crate::permissions::{Permissions, PluginLimits};
 use crate::policy::Supervision;
@@ -45,6 +47,9 @@ pub struct PluginSpec {
     pub(crate) requires: Vec<(String, Version)>,
     pub(crate) permissions: Option<Arc<Permissions>>,
     pub(crate) limits: Arc<PluginLimits>,
+    /// What was said of it alone, and what that comes to for its host.
+    own_calls: CallsConfig,
+    pub(crate) calls: Arc<PluginCalls>,
     #[cfg(feature = "fault-injection")]
     faults: Option<rapace_session::fault_injection::FaultInjector>,
 }
@@ -78,6 +83,8 @@ impl PluginSpec {
             requires: Vec::new(),
             permissions: None,
             limits: Arc::default(),
+            own_calls: CallsConfig::default(),
+            calls: Arc::default(),
             #[cfg(feature = "fault-injection")]
             faults: None,
         }
@@ -154,6 +161,18 @@ impl PluginSpec {
     pub fn limits(mut self, limits: PluginLimits) -> Self {
         self.limits = Arc::new(limits);
         self
+    }
+
+    /// What is done around its calls, and around those to it; where that says nothing, what the
+    /// [host](crate::PluginHostBuilder::calls) says holds.
+    pub fn calls(mut self, calls: CallsConfig) -> Self {
+        self.own_calls = calls;
+        self
+    }
+
+    /// The same in a host with these rules for all calls.
+    pub(crate) fn governed_by(self, all: &CallsConfig) -> Self {
+        Self { calls: Arc::new(PluginCalls::new(&self.own_calls.over(all))), ..self }
     }
 
     /// What makes faults on purpose in all its lives, on the host's side: the program need not know of it.

@@ -170,7 +170,7 @@ impl BreakerOverrides {
 }
 
 /// For `deserialize_with`.
-fn switch<'de, D: Deserializer<'de>, T: Quantity>(deserializer: D) -> Result<Option<Switch<T>>, D::Error> {
+pub(super) fn switch<'de, D: Deserializer<'de>, T: Quantity>(deserializer: D) -> Result<Option<Switch<T>>, D::Error> {
     let written = Option::<Switch<Written<T>>>::deserialize(deserializer)?;
     Ok(written.map(|switch| match switch {
         Switch::Off => Switch::Off,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{HostConfig, SupervisionOverrides};
+use super::{CallsConfig, HostConfig, SupervisionOverrides};
 use crate::document::{Document, Step};
 use crate::manifest::{Manifest, NAME_RULE, check_env, is_plugin_name};
 use crate::permissions::{Permissions, PluginLimits};
@@ -34,12 +34,14 @@ pub struct PluginConfig {
     pub permissions: Option<Permissions>,
     /// What it may use; its manifest's limits hold too.
     pub limits: PluginLimits,
+    /// What is done around its calls, and around those to it.
+    pub calls: CallsConfig,
 }
 
 impl Default for PluginConfig {
     fn default() -> Self {
-        let (program, args, env, supervision, config, permissions, limits) = Default::default();
-        Self { enabled: true, program, args, env, supervision, config, permissions, limits }
+        let (program, args, env, supervision, config, permissions, limits, calls) = Default::default();
+        Self { enabled: true, program, args, env, supervision, config, permissions, limits, calls }
     }
 }
 
@@ -71,6 +73,7 @@ impl PluginConfig {
         if let Some(permissions) = &self.permissions {
             permissions.check(document, &path(&["permissions"]));
         }
+        self.calls.check(&host.calls, document, &path(&["calls"]));
         self.supervision.check(host.supervision.over(Supervision::default()), document, &path(&["supervision"]));
     }
 }
@@ -95,6 +98,8 @@ pub struct PluginSettings {
     pub permissions: Option<Permissions>,
     /// What it may use.
     pub limits: PluginLimits,
+    /// What is done around its calls beside what is done around those of all plugins.
+    pub calls: CallsConfig,
 }
 
 /// A manifest that names a variable which the host does not have.
@@ -143,6 +148,7 @@ impl PluginSettings {
                 (asked, allowed) => asked.or(allowed.as_ref()).cloned(),
             },
             limits: manifest.map_or_else(|| config.limits.clone(), |manifest| manifest.limits.stricter(&config.limits)),
+            calls: config.calls.clone(),
         })
     }
 }

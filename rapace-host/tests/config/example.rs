@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rapace_host::{
-    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
-    Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes,
-    StorageConfig, SupervisionOverrides, Switch, Unresponsive,
+    BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig, ContractConfig,
+    DiscoveryConfig, HostConfig, MemoryConfig, Permissions, PluginConfig, PluginLimits, RestartLimitOverrides,
+    RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch, Token, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
@@ -17,6 +17,10 @@ use super::{Format, read, read_with};
 pub(crate) const TOML: &str = include_str!("../../../docs/host.toml");
 /// The same.
 pub(crate) const YAML: &str = include_str!("host.yaml");
+
+fn rate(calls: u32, seconds: u64) -> Switch<CallRate> {
+    Switch::On(CallRate::new(calls, Duration::from_secs(seconds)).unwrap())
+}
 
 fn in_code() -> HostConfig {
     let supervision = SupervisionOverrides {
@@ -65,7 +69,30 @@ fn in_code() -> HostConfig {
             storage_bytes: Some(64 << 20),
             events_per_second: NonZeroU32::new(1000),
         },
+        calls: CallsConfig {
+            incoming: CallRules {
+                rate: Some(rate(5, 10)),
+                token: Some(Switch::On(Token::new("not-so-secret").unwrap())),
+                ..Default::default()
+            },
+            ..Default::default()
+        },
         ..Default::default()
+    };
+    let per_second = |calls| CallRate::new(calls, Duration::from_secs(1)).unwrap();
+    let per_minute = CallRate::new(600, Duration::from_secs(60)).unwrap();
+    let calls = CallsConfig {
+        incoming: CallRules {
+            log: Some(CallLogging::Errors),
+            rate: Some(rate(1000, 1)),
+            burst: NonZeroU32::new(100),
+            methods: [("rapace.Storage.set", per_second(50)), ("rapace.Logger.log", per_minute)]
+                .map(|(name, rate)| (name.to_owned(), rate))
+                .into(),
+            token: Some(Switch::Off),
+            metrics: Some(true),
+        },
+        outgoing: CallRules { log: Some(CallLogging::None), ..Default::default() },
     };
     let order = ["shout", "whisper"].map(str::to_owned).to_vec();
     HostConfig {
@@ -74,6 +101,7 @@ fn in_code() -> HostConfig {
         discovery: DiscoveryConfig { directories: vec!["conf/plugins".into()], watch: true, ..Default::default() },
         storage: Some(StorageConfig::new("conf/storage.redb")),
         supervision,
+        calls,
         plugins: [
             ("shout".to_owned(), shout),
             ("whisper".to_owned(), PluginConfig { enabled: false, ..Default::default() }),
