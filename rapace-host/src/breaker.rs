@@ -76,27 +76,31 @@ impl Circuit {
         Err(Status::new(Code::Unavailable, text))
     }
 
-    /// A call that was admitted has ended, and has failed, or not, or says nothing; says whether the breaker has opened with
-    /// it.
-    pub(crate) fn ended(&self, failed: Option<bool>, now: Instant) -> bool {
+    /// A call that was admitted has ended, and has failed, or not, or says nothing; says where the breaker is if it has
+    /// opened or closed with it.
+    pub(crate) fn ended(&self, failed: Option<bool>, now: Instant) -> Option<BreakerState> {
         let mut state = self.state.lock();
         let Some(failed) = failed else {
             if let State::HalfOpen { .. } = *state {
                 // The next call is tried in its place.
                 *state = State::Open { until: now };
             }
-            return false;
+            return None;
         };
+        let was_closed = matches!(*state, State::Closed { .. });
         let failures = match *state {
             // One that was admitted before says nothing new.
-            State::Open { .. } => return false,
+            State::Open { .. } => return None,
             _ if !failed => 0,
             State::Closed { failures } => failures.saturating_add(1),
             State::HalfOpen { .. } => u32::MAX,
         };
         let opens = failures >= self.breaker.failures.max(1);
         *state = if opens { State::Open { until: later(now, self.breaker.open) } } else { State::Closed { failures } };
-        opens
+        match opens {
+            true => Some(BreakerState::Open),
+            false => (!was_closed).then_some(BreakerState::Closed),
+        }
     }
 
     /// Another process has taken the plugin's place.
@@ -130,6 +134,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const OPENED: Option<BreakerState> = Some(BreakerState::Open);
 
     fn circuit() -> (Circuit, Instant) {
         (Circuit::new(Breaker { failures: 3, open: 10 * SECOND }), Instant::now())
@@ -140,10 +145,10 @@ mod tests {
         let (circuit, now) = circuit();
         for failed in [true, true, false, true, true] {
             assert_eq!(circuit.admit(now), Ok(()));
-            assert!(!circuit.ended(Some(failed), now));
+            assert_eq!(circuit.ended(Some(failed), now), None);
         }
         assert_eq!(circuit.state(), BreakerState::Closed);
-        assert!(circuit.ended(Some(true), now));
+        assert_eq!(circuit.ended(Some(true), now), OPENED);
         assert_eq!(circuit.state(), BreakerState::Open);
         let refused = circuit.admit(now + SECOND).unwrap_err();
         assert_eq!(refused.code, Code::Unavailable);
@@ -153,21 +158,21 @@ mod tests {
     #[test]
     fn one_call_is_tried_and_decides() {
         let (circuit, now) = circuit();
-        assert_eq!([(); 3].map(|()| circuit.ended(Some(true), now)), [false, false, true]);
+        assert_eq!([(); 3].map(|()| circuit.ended(Some(true), now)), [None, None, OPENED]);
         assert_eq!(circuit.admit(now + 10 * SECOND), Ok(()));
         assert_eq!(circuit.state(), BreakerState::HalfOpen);
         assert!(circuit.admit(now + 10 * SECOND).is_err());
-        assert!(circuit.ended(Some(true), now + 11 * SECOND));
+        assert_eq!(circuit.ended(Some(true), now + 11 * SECOND), OPENED);
         assert!(circuit.admit(now + 20 * SECOND).is_err());
         assert_eq!(circuit.admit(now + 21 * SECOND), Ok(()));
-        assert!(!circuit.ended(Some(false), now + 21 * SECOND));
+        assert_eq!(circuit.ended(Some(false), now + 21 * SECOND), Some(BreakerState::Closed));
         assert_eq!(circuit.state(), BreakerState::Closed);
     }
 
     #[test]
     fn a_trial_that_nobody_hears_of_again_is_followed_by_another() {
         let (circuit, now) = circuit();
-        assert_eq!([(); 3].map(|()| circuit.ended(Some(true), now)), [false, false, true]);
+        assert_eq!([(); 3].map(|()| circuit.ended(Some(true), now)), [None, None, OPENED]);
         assert_eq!(circuit.admit(now + 10 * SECOND), Ok(()));
         assert!(circuit.admit(now + 19 * SECOND).is_err());
         assert_eq!(circuit.admit(now + 20 * SECOND), Ok(()));
@@ -180,11 +185,11 @@ mod tests {
         let late = CallError::DeadlineExceeded { waited: SECOND };
         assert_eq!([&refused, &given_up, &late].map(|error| is_failure(Err(error))), [None, None, Some(true)]);
         let (circuit, now) = circuit();
-        assert_eq!([Some(true), Some(true), None].map(|failed| circuit.ended(failed, now)), [false; 3]);
-        assert!(circuit.ended(Some(true), now));
+        assert_eq!([Some(true), Some(true), None].map(|failed| circuit.ended(failed, now)), [None; 3]);
+        assert_eq!(circuit.ended(Some(true), now), OPENED);
         // The trial is given up: another one is made.
         assert_eq!(circuit.admit(now + 10 * SECOND), Ok(()));
-        assert!(!circuit.ended(None, now + 11 * SECOND));
+        assert_eq!(circuit.ended(None, now + 11 * SECOND), None);
         assert_eq!(circuit.state(), BreakerState::Open);
         assert_eq!(circuit.admit(now + 11 * SECOND), Ok(()));
         assert_eq!(circuit.state(), BreakerState::HalfOpen);
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn a_time_without_end_is_no_overflow() {
         let circuit = Circuit::new(Breaker { failures: 0, open: Duration::MAX });
-        assert!(circuit.ended(Some(true), Instant::now()));
+        assert_eq!(circuit.ended(Some(true), Instant::now()), OPENED);
         assert!(circuit.admit(Instant::now()).is_err());
         circuit.close();
         assert_eq!(circuit.state(), BreakerState::Closed);

@@ -23,7 +23,8 @@ pub(crate) struct Changes {
 impl Changes {
     /// Notes a change; under the plugin's lock, so that the order is true.
     pub(crate) fn note(&self, change: StateChange) {
-        tracing::info!(plugin = %change.plugin, instance = change.instance, %change, "state");
+        let from = change.from.map(tracing::field::display);
+        tracing::info!(plugin = %change.plugin, instance = change.instance, from, state = %change.to, "state");
         self.untold.lock().push_back(change);
     }
 

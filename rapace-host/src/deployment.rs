@@ -15,6 +15,7 @@ use crate::attach::JoinPoint;
 use crate::builder::{BuildError, PluginHostBuilder};
 use crate::config::{HostConfig, PluginSettings, SettingsError};
 use crate::discovery::{Description, Discovery, Found, PluginChange, Rejected, WatchError, Watcher};
+use crate::ending::escaped;
 use crate::host::PluginHost;
 use crate::manifest::Manifest;
 use crate::plugin::PluginHandle;
@@ -226,8 +227,10 @@ impl Shared {
     }
 
     fn log(&self, plugin: &str, outcome: Result<(), Absent>) {
-        if let Err(error) = outcome {
-            tracing::error!(plugin, %error, "is not loaded");
+        match outcome {
+            // Whoever reloads it has logged that.
+            Ok(()) | Err(Absent::Reload(_)) => {}
+            Err(error) => tracing::error!(plugin, %error, "is not loaded"),
         }
     }
 
@@ -258,9 +261,11 @@ impl Shared {
             Description::Manifest(manifest) => Some(&**manifest),
             Description::Capabilities(_) => None,
         };
+        let program = escaped(&found.program.path().display().to_string());
+        tracing::info!(plugin = found.name, program, manifest = manifest.is_some(), "found and verified");
         let settings = self.settings(&found.name, manifest)?;
         if !settings.enabled || settings.program.is_some() {
-            tracing::info!(plugin = found.name, "is found, but not loaded by the configuration's word");
+            tracing::info!(plugin = found.name, "is not loaded, by the configuration's word");
             return Ok(None);
         }
         let mut spec = configured(PluginSpec::verified(&found.name, found.program.clone()), &settings);

@@ -12,6 +12,7 @@ use crate::breaker::{BreakerState, Circuit, is_failure};
 use crate::policy::Breaker;
 
 pub(crate) struct PluginGate {
+    plugin: Arc<str>,
     /// That of the present version.
     circuit: RwLock<Option<Circuit>>,
     /// Calls that have passed, and have yet to end.
@@ -22,10 +23,10 @@ pub(crate) struct PluginGate {
 }
 
 impl PluginGate {
-    pub(crate) fn new(breaker: Option<Breaker>) -> Arc<Self> {
+    pub(crate) fn new(plugin: Arc<str>, breaker: Option<Breaker>) -> Arc<Self> {
         let circuit = RwLock::new(breaker.map(Circuit::new));
         let (calls_in_flight, is_watched) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { circuit, calls_in_flight, is_watched, calls: Notify::new() })
+        Arc::new(Self { plugin, circuit, calls_in_flight, is_watched, calls: Notify::new() })
     }
 
     pub(crate) fn breaker(&self) -> Option<BreakerState> {
@@ -84,10 +85,13 @@ impl Gate for AtGate {
 
     fn ended(&self, outcome: Result<(), &CallError>) {
         self.0.calls_in_flight.fetch_sub(1, Ordering::SeqCst);
-        if let Some(circuit) = &*self.0.circuit.read()
-            && circuit.ended(is_failure(outcome), Instant::now())
-        {
-            tracing::warn!("too many calls have failed: the breaker opens");
+        let circuit = self.0.circuit.read();
+        match circuit.as_ref().and_then(|circuit| circuit.ended(is_failure(outcome), Instant::now())) {
+            None => {}
+            Some(BreakerState::Closed) => {
+                tracing::info!(plugin = %self.0.plugin, "a call went well: the breaker closes");
+            }
+            Some(_) => tracing::warn!(plugin = %self.0.plugin, "too many calls have failed: the breaker opens"),
         }
     }
 }

@@ -108,7 +108,12 @@ impl PluginHost {
         let claim = Arc::new(Claim { name: Arc::clone(&spec.name), contracts: spec.contracts.clone() });
         let before = {
             let mut plugins = self.plugins.lock();
-            self.check_contracts(&claim, &plugins).map_err(|cause| StartError::new(&spec, cause))?;
+            let refused = |cause| {
+                let error = StartError::new(&spec, cause);
+                tracing::warn!(plugin = %spec.name, %error, "is not reloaded: the old version goes on");
+                error
+            };
+            self.check_contracts(&claim, &plugins).map_err(refused)?;
             // One that was unloaded has no claim any more, though another of its name may.
             let is_loaded = plugins.loaded.iter().any(|loaded| Arc::ptr_eq(&loaded.0, &plugin.0));
             let own = plugins.claims.iter_mut().find(|other| is_loaded && *other.name == *plugin.name());
@@ -134,6 +139,7 @@ impl PluginHost {
         let plugin = self.plugin(name)?;
         plugin.0.is_unloaded.store(true, Ordering::SeqCst);
         plugin.shutdown();
+        tracing::info!(plugin = name, "is unloaded");
         let mut plugins = self.plugins.lock();
         // Another unload may have been faster, and have made room for another plugin of this name.
         if let Some(at) = plugins.loaded.iter().position(|loaded| Arc::ptr_eq(&loaded.0, &plugin.0)) {
@@ -240,13 +246,20 @@ impl PluginHost {
     /// none is loaded.
     pub fn shutdown(&self) -> Vec<(Arc<str>, ShutdownReport)> {
         let plugins = self.plugins.lock();
-        self.context.is_closed.store(true, Ordering::SeqCst);
+        let is_first = !self.context.is_closed.swap(true, Ordering::SeqCst);
+        let count = plugins.loaded.len();
         drop(plugins);
         if let Some(events) = &self.context.events {
             events.shut_down();
+        if is_first {
+            tracing::info!(plugins = count, "the host shuts down");
         }
         let ended = |plugin: PluginHandle| Some((plugin.shared_name(), plugin.shutdown()?));
-        self.plugins().into_iter().rev().filter_map(ended).collect()
+        let reports = self.plugins().into_iter().rev().filter_map(ended).collect();
+        if is_first {
+            tracing::info!("the host has shut down");
+        }
+        reports
     }
 }
 

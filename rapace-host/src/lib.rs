@@ -28,7 +28,10 @@
 //! host.shutdown();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-
+//!
+//! # The log
+//!
+#![doc = include_str!("log.md")]
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -27,8 +27,8 @@ struct Seen {
     frames: u64,
     /// Since when that has not changed.
     since: Instant,
-    /// Which of its processes were unresponsive when they were last looked at.
-    unresponsive: Vec<u32>,
+    /// Which of its processes were unresponsive when they were last looked at: their places, and their ids.
+    unresponsive: Vec<(u32, Option<u32>)>,
 }
 
 /// Looks after a plugin as long as there is one.
@@ -68,14 +68,20 @@ impl Shared {
         let mut serves = false;
         for seat in self.seats() {
             let Some(instance) = seat.instance() else { continue };
-            match instance.session.peer_state() {
+            let whose = (seat.number, instance.pid);
+            let state = instance.session.peer_state();
+            match state {
                 PeerState::Alive => again = true,
                 PeerState::Unresponsive { silent } => {
                     again = true;
-                    unresponsive.push(seat.number);
-                    self.is_unresponsive(&seat, silent, seen.unresponsive.contains(&seat.number));
+                    if self.is_unresponsive(&seat, silent, seen.unresponsive.contains(&whose)) {
+                        unresponsive.push(whose);
+                    }
                 }
                 _ => {}
+            }
+            if matches!(state, PeerState::Alive | PeerState::Dormant) && seen.unresponsive.contains(&whose) {
+                tracing::info!(plugin = %self.name, pid = instance.pid, "makes progress again");
             }
             let stats = instance.session.stats();
             frames += stats.link.frames_sent + stats.link.frames_received;
@@ -101,23 +107,28 @@ impl Shared {
         again || in_flight
     }
 
-    fn is_unresponsive(self: &Arc<Self>, seat: &Arc<Seat>, silent: Duration, again: bool) {
-        let Some(instance) = seat.instance() else { return };
+    /// Says whether this matters.
+    fn is_unresponsive(self: &Arc<Self>, seat: &Arc<Seat>, silent: Duration, again: bool) -> bool {
+        let Some(instance) = seat.instance() else { return false };
         // One that sets itself up, or is shut down, has its own time for that.
         if !matches!(seat.state(), PluginState::Running | PluginState::Draining) {
-            return;
+            return false;
         }
+        let kills = seat.spec.supervision.unresponsive == Unresponsive::Kill;
         if !again {
             tracing::warn!(plugin = %self.name, pid = instance.pid, ?silent, "is unresponsive");
+            if kills {
+                tracing::warn!(plugin = %self.name, pid = instance.pid, "is killed, because it is unresponsive");
+            }
         }
-        if seat.spec.supervision.unresponsive == Unresponsive::Kill {
-            tracing::warn!(plugin = %self.name, pid = instance.pid, "is killed, because it is unresponsive");
+        if kills {
             let (plugin, seat) = (Arc::clone(self), Arc::clone(seat));
             self.context.attendance.soon(move || {
                 instance.kill();
                 plugin.died(&seat, &instance);
             });
         }
+        true
     }
 
     /// Stops it, unless it says that it is at work, or a call has come meanwhile.

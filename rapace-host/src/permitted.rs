@@ -1,5 +1,8 @@
 //! Refuses a plugin the services of its host that it has no permission to call.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rapace_registry::{Provider, Registry};
 use rapace_session::{Code, Handler, IncomingCall, Status};
 
@@ -11,6 +14,8 @@ pub(crate) struct Permitted {
     services: BoxedHandler,
     /// By number, in their order.
     methods: Vec<(u32, Verdict)>,
+    plugin: Arc<str>,
+    refusals: AtomicU64,
 }
 
 enum Verdict {
@@ -34,7 +39,8 @@ impl Permitted {
         };
         let mut methods: Vec<_> = offered.flat_map(of_service).collect();
         methods.sort_by_key(|(id, _)| *id);
-        BoxedHandler::of(Self { services, methods })
+        let (plugin, refusals) = (scope.name().into(), AtomicU64::new(0));
+        BoxedHandler::of(Self { services, methods, plugin, refusals })
     }
 }
 
@@ -46,6 +52,11 @@ impl Handler for Permitted {
             Some((_, Verdict::Refused(name))) => format!("{name} is not among what this plugin may call"),
             None => format!("no service that this plugin may call has a method {}", call.method()),
         };
+        // A count that orders nothing; the more often it happens, the less often it is logged.
+        let times = self.refusals.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if times.is_power_of_two() {
+            tracing::warn!(plugin = %self.plugin, times, reason = refused, "a call is refused");
+        }
         call.fail(Status::new(Code::PermissionDenied, refused));
     }
 

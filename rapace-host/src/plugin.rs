@@ -105,7 +105,7 @@ impl PluginHandle {
     pub(crate) fn new(context: &Arc<Context>, spec: PluginSpec) -> Self {
         let (context, name) = (Arc::clone(context), Arc::clone(&spec.name));
         let spec = Arc::new(spec.governed_by(&context.calls));
-        let gate = PluginGate::new(spec.supervision.breaker);
+        let gate = PluginGate::new(Arc::clone(&name), spec.supervision.breaker);
         let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
             let absent = Absent { plugin: Weak::clone(me), wait: context.config.timeouts.start };
             let slot = CallerSlot::gated(absent, AtGate(Arc::clone(&gate)));
@@ -283,6 +283,7 @@ impl PluginHandle {
     /// Kills its processes at once with SIGKILL, and says how the first ended; `None` when it does not run.
     pub fn kill(&self) -> Option<ExitStatus> {
         let kill = |(seat, instance): (Arc<Seat>, Arc<Instance>)| {
+            tracing::warn!(plugin = %self.0.name, pid = instance.pid, "is killed, because somebody asked for it");
             let exit = instance.kill();
             self.0.died(&seat, &instance);
             exit

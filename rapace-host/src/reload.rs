@@ -72,6 +72,7 @@ impl PluginHandle {
         tracing::info!(plugin = %plugin.name, program = %spec.kind.describe(), "is reloaded");
         let spec = Arc::new(spec);
         let is_configured_anew = spec.config_data != plugin.spec().config_data;
+        tracing::info!(plugin = %plugin.name, program = %spec.kind.describe(), "is being reloaded");
         let spec = Arc::new(spec.governed_by(&plugin.context.calls));
         let new = plugin.new_seats(&spec);
         let old = plugin.seats();
@@ -84,6 +85,9 @@ impl PluginHandle {
             (Err(error), _) => tracing::warn!(plugin = %plugin.name, %error, "is not reloaded"),
             (Ok(()), Some(events)) if is_configured_anew => events.configured(&plugin.name),
             (Ok(()), _) => {}
+        match &replaced {
+            Ok(()) => tracing::info!(plugin = %plugin.name, "is reloaded"),
+            Err(error) => tracing::warn!(plugin = %plugin.name, %error, "is not reloaded: the old version goes on"),
         }
         replaced
     }

@@ -29,8 +29,17 @@ impl Shared {
         let mut next = Some(event);
         let mut stepped = false;
         while let Some(event) = next.take() {
+            let crash = passage.crash.clone();
             let Some(step) = seat.step(event, passage, |step| self.note(seat, step)) else { break };
             stepped = true;
+            // Before what follows from it. What comes of a start or of a shutdown is told there.
+            if let Some(report) = crash
+                && passage.failed.is_none()
+                && step.from != PluginState::ShuttingDown
+            {
+                let pid = passage.of.as_ref().and_then(|instance| instance.pid);
+                tracing::warn!(plugin = %self.name, pid, %report, "crashed");
+            }
             if step.actions.contains(&PluginAction::Release) {
                 passage.of = None;
             }
@@ -81,6 +90,7 @@ impl Shared {
                 let Err(error) = instance.initialize(&self.context, &seat.spec) else {
                     return Some(PluginEvent::Initialized);
                 };
+                tracing::warn!(plugin = %self.name, pid = instance.pid, %error, "did not start");
                 passage.crash = Some(instance.crash_report());
                 passage.failed = Some(error);
                 Some(PluginEvent::Died)
@@ -197,12 +207,10 @@ impl Shared {
             passage.is_trial = is_idle;
             PluginEvent::Exited
         } else {
-            passage.crash = Some(report.clone());
+            passage.crash = Some(report);
             PluginEvent::Died
         };
-        if self.drive(seat, event, &mut passage) && event == PluginEvent::Died {
-            tracing::warn!(plugin = %self.name, pid = instance.pid, %report, "crashed");
-        }
+        self.drive(seat, event, &mut passage);
         if self.is_awaited.swap(false, Ordering::SeqCst) {
             let plugin = Arc::clone(self);
             self.context.attendance.soon(move || plugin.wake());

@@ -79,11 +79,12 @@ impl Front for Plugged {
 #[test]
 fn plugin_process() {
     let Ok(name) = std::env::var(NAME) else { return };
-    let main = PluginMain::new(name, "1.0.0").serve(FrontServer::new(Plugged)).calls::<BackClient>();
+    let main = PluginMain::new(&*name, "1.0.0").serve(FrontServer::new(Plugged)).calls::<BackClient>();
     let main = match std::env::var(HOST_TOKEN) {
         Ok(token) => main.intercept(RequireBearer::new([token]).unwrap()),
         Err(_) => main,
     };
+    let main = if name == "never-ready" { main.setup(|_| Err("it likes nothing".into())) } else { main };
     let code = main.run_with([]);
     std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
 }
