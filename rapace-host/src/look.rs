@@ -114,14 +114,13 @@ impl Shared {
         if !matches!(seat.state(), PluginState::Running | PluginState::Draining) {
             return false;
         }
-        let kills = seat.spec.supervision.unresponsive == Unresponsive::Kill;
         if !again {
             tracing::warn!(plugin = %self.name, pid = instance.pid, ?silent, "is unresponsive");
-            if kills {
+        }
+        if seat.spec.supervision.unresponsive == Unresponsive::Kill {
+            if !again {
                 tracing::warn!(plugin = %self.name, pid = instance.pid, "is killed, because it is unresponsive");
             }
-        }
-        if kills {
             let (plugin, seat) = (Arc::clone(self), Arc::clone(seat));
             self.context.attendance.soon(move || {
                 instance.kill();

@@ -1,6 +1,5 @@
 //! The serving side of a call: handlers, and what they are given.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,7 +38,7 @@ use crate::streaming::{self, Items};
 /// once, or move the call elsewhere (it owns it) and answer later. One that blocks holds up the thread that it runs on,
 /// and with it that thread's own call, beyond its deadline if need be. A panic is caught and becomes an `Internal` status.
 ///
-/// Any `Fn(IncomingCall)` is a handler; [`Router`] chooses one by method.
+/// Any `Fn(IncomingCall)` is a handler; [`Router`](crate::Router) chooses one by method.
 pub trait Handler: Send + Sync + 'static {
     /// Takes a call of the peer.
     fn handle(&self, call: IncomingCall);
@@ -68,41 +67,6 @@ pub struct NoService;
 impl Handler for NoService {
     fn handle(&self, call: IncomingCall) {
         call.unimplemented();
-    }
-}
-
-/// Chooses a handler by method; a method that it does not know is `Unimplemented`.
-#[derive(Default)]
-pub struct Router {
-    methods: HashMap<u32, Box<dyn Handler>>,
-}
-
-impl Router {
-    /// Knows no methods.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a method. A later handler of the same method takes the place of an earlier one.
-    #[must_use]
-    pub fn method(mut self, method: u32, handler: impl Handler) -> Self {
-        self.methods.insert(method, Box::new(handler));
-        self
-    }
-}
-
-impl Handler for Router {
-    fn handle(&self, call: IncomingCall) {
-        match self.methods.get(&call.method()) {
-            Some(handler) => handler.handle(call),
-            None => call.unimplemented(),
-        }
-    }
-}
-
-impl fmt::Debug for Router {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.methods.keys()).finish()
     }
 }
 

@@ -58,6 +58,7 @@ mod pace;
 mod parker;
 mod patience;
 mod pending;
+mod router;
 #[cfg(test)]
 #[cfg(shuttle)]
 mod schedules;
@@ -88,7 +89,7 @@ pub use error::{CallError, SessionEnd};
 pub use executor::panic_guard;
 pub use fault::{Fault, FaultPolicy};
 pub use flow::Streams;
-pub use handler::{Handler, IncomingCall, NoService, Router};
+pub use handler::{Handler, IncomingCall, NoService};
 pub use handshake::{Handshake, HandshakeError};
 pub use hello::{Features, HELLO_BYTES_MAX, Hello, PeerInfo, RefusalReason};
 pub use limits::{LimitError, Limits, Timeouts};
@@ -99,6 +100,7 @@ pub use nesting::{Nesting, depth};
 pub use pending::PendingCall;
 pub use process::{Process, describe_exit};
 pub use role::{PeerA, PeerB, Role};
+pub use router::Router;
 #[doc(hidden)]
 pub use scratch::Scratch;
 pub use served::LIFECYCLE_METHODS;
