@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rapace_session::{IncomingCall, Status};
 
 use crate::context::Context;
-use crate::intercept::{CallStart, Interceptors};
+use crate::intercept::{CallGuard, CallStart, Interceptors};
 use crate::method_info::MethodInfo;
-use crate::trace;
+use crate::trace::{self, CallSpan, Outcome};
 
 /// A call of the peer, for the service that has its method.
 #[derive(Debug)]
@@ -48,27 +48,45 @@ impl Call {
         if let Err(status) = crate::context::check_streams(&incoming, method) {
             return incoming.fail(status);
         }
-        let span = trace::server_span(method, incoming.peer(), incoming.metadata());
-        let outcome = span.outcome();
-        let peer: OnceCell<Arc<str>> = OnceCell::new();
-        let start = || {
-            let peer = peer.get_or_init(|| incoming.peer().into());
-            CallStart::callee(method, peer, incoming.metadata(), incoming.deadline(), incoming.body().len())
-        };
-        let guard = match span.run(|| interceptors.begin(start)) {
-            Ok(guard) => guard,
-            Err(status) => {
-                outcome.end(Some(status.code));
-                return incoming.fail(status);
+        let (guard, outcome, span) = if interceptors.is_empty() && !trace::is_server_span_wanted(incoming.metadata()) {
+            (CallGuard::idle(), Outcome::unknown(), None)
+        } else {
+            match watched(&incoming, method, &interceptors) {
+                Ok(watched) => watched,
+                Err(status) => return incoming.fail(status),
             }
         };
         let counts = !interceptors.is_empty();
-        let trace = span.context();
+        let trace = span.as_ref().and_then(CallSpan::context);
         let context = move |incoming| Context::new(incoming, method, guard, outcome, counts, trace);
-        if trace.is_none() && span.span().is_disabled() {
-            incoming.run_async(move |incoming| handle(context(incoming)));
-        } else {
-            incoming.run_async(move |incoming| span.wrap(handle(context(incoming))));
+        match span {
+            None => incoming.run_async(move |incoming| handle(context(incoming))),
+            Some(span) => incoming.run_async(move |incoming| span.wrap(handle(context(incoming)))),
+        }
+    }
+}
+
+/// A call begins of which somebody wants to know; its span, if it has one or is part of a trace.
+fn watched(
+    incoming: &IncomingCall,
+    method: &'static MethodInfo,
+    interceptors: &Interceptors,
+) -> Result<(CallGuard, Outcome, Option<CallSpan>), Status> {
+    let span = trace::server_span(method, incoming.peer(), incoming.metadata());
+    let outcome = span.outcome();
+    let peer: OnceCell<Arc<str>> = OnceCell::new();
+    let start = || {
+        let peer = peer.get_or_init(|| incoming.peer().into());
+        CallStart::callee(method, peer, incoming.metadata(), incoming.deadline(), incoming.body().len())
+    };
+    match span.run(|| interceptors.begin(start)) {
+        Ok(guard) => {
+            let matters = span.context().is_some() || !span.span().is_disabled();
+            Ok((guard, outcome, matters.then_some(span)))
+        }
+        Err(status) => {
+            outcome.end(Some(status.code));
+            Err(status)
         }
     }
 }

@@ -60,6 +60,7 @@ mod traced;
 use rapace_session::Metadata;
 use tracing::Span;
 use tracing::field::{Empty, display};
+use tracing::level_filters::LevelFilter;
 
 pub use context::{TraceContext, TraceparentError};
 pub use id::{SpanId, TraceId};
@@ -166,6 +167,13 @@ pub fn client_span(method: &'static MethodInfo, peer: &str, metadata: &mut Metad
         tracing::error!(%error, "no traceparent was sent");
     }
     CallSpan::new(span, place, export::Remote::none(), CallSide::Caller)
+}
+
+/// Whether a call with these metadata has anything to do with a trace.
+#[inline]
+pub(crate) fn is_server_span_wanted(metadata: &Metadata) -> bool {
+    // One load; the filters of a subscriber may take more.
+    LevelFilter::current() >= LevelFilter::DEBUG || !metadata.is_empty()
 }
 
 /// The span of a call of the peer: part of the caller's trace, if the metadata tell of one, or of a new one.

@@ -257,6 +257,7 @@ impl IncomingCall {
         self.watcher = Some(Box::new(Watcher(Box::new(watcher))));
     }
 
+    #[cold]
     fn tell(&mut self, code: Option<Code>, bytes: usize) {
         if let Some(watcher) = self.watcher.take() {
             // It is somebody else's code, and no matter of the handler's.
@@ -312,7 +313,9 @@ impl IncomingCall {
         }
         let shared = Arc::clone(&self.shared);
         let Some(loan) = place.loan().take() else { return };
-        self.tell(None, bytes);
+        if self.watcher.is_some() {
+            self.tell(None, bytes);
+        }
         let mut state = shared.state();
         let State { machine, link, .. } = &mut *state;
         *place.loan() = machine.finish_in_place(self.arrived.key, loan, bytes, link);
@@ -349,10 +352,12 @@ impl IncomingCall {
         let other = self.coming.take().and_then(|coming| coming.answer(&self.shared, result.ok()));
         #[cfg(feature = "fault-injection")]
         let result = other.as_deref().map_or(result, Ok);
-        match result {
-            Ok(body) if body.len() > self.reply_bytes_max() => self.tell(Some(Code::ResourceExhausted), 0),
-            Ok(body) => self.tell(None, body.len()),
-            Err(status) => self.tell(Some(status.code), 0),
+        if self.watcher.is_some() {
+            match result {
+                Ok(body) if body.len() > self.reply_bytes_max() => self.tell(Some(Code::ResourceExhausted), 0),
+                Ok(body) => self.tell(None, body.len()),
+                Err(status) => self.tell(Some(status.code), 0),
+            }
         }
         self.shared.finish(self.arrived.key, result, metadata);
     }

@@ -26,6 +26,11 @@ impl Outcome {
         Self { awaited }
     }
 
+    /// Nothing listens.
+    pub(crate) const fn unknown() -> Self {
+        Self { awaited: None }
+    }
+
     /// The call has ended: well (`None`), or with a code.
     pub(crate) fn end(mut self, code: Option<Code>) {
         if let Some(awaited) = self.awaited.take() {
