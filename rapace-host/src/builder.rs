@@ -13,8 +13,7 @@ use thiserror::Error;
 
 use crate::attendance::Attendance;
 use crate::changes::Observer;
-use crate::config::{ContractConfig, EventsConfig};
-use crate::config::{CallsConfig, ContractConfig};
+use crate::config::{CallsConfig, ContractConfig, EventsConfig};
 use crate::host::PluginHost;
 use crate::lifecycle::StateChange;
 use crate::offers::Offers;
@@ -150,10 +149,8 @@ impl PluginHostBuilder {
         let log_listener = Box::new(|_: &LogEntry<'_>| {});
         let shutdown_times = ShutdownTimes::default();
         let services = Box::new(|_: &PluginScope| BoxedHandler::of(NoService));
-        let (offers, events, contracts) = Default::default();
-        Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts }
-        let (offers, contracts, calls) = Default::default();
-        Self { config, services, offers, observer, listener, shutdown_times, contracts, calls }
+        let (offers, events, contracts, calls) = Default::default();
+        Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts, calls }
     }
 
     /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
@@ -237,9 +234,8 @@ impl PluginHostBuilder {
         let output =
             OutputThread::start(self.listener, self.log_listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
-        let Self { config, services, offers, observer, shutdown_times, contracts, .. } = self;
-        let events = self.events.map(HostEvents::new);
         let Self { config, services, offers, observer, shutdown_times, contracts, calls, .. } = self;
+        let events = self.events.map(HostEvents::new);
         let is_closed = AtomicBool::new(false);
         let context = Context {
             config,

@@ -15,7 +15,7 @@ use crate::attach::JoinPoint;
 use crate::builder::{BuildError, PluginHostBuilder};
 use crate::config::{HostConfig, PluginSettings, SettingsError};
 use crate::discovery::{Description, Discovery, Found, PluginChange, Rejected, WatchError, Watcher};
-use crate::ending::escaped;
+use crate::escaped::Escaped;
 use crate::host::PluginHost;
 use crate::manifest::Manifest;
 use crate::plugin::PluginHandle;
@@ -108,11 +108,8 @@ impl PluginHostBuilder {
         let (logger, served) = (Logger::new(), events.clone());
         let offering = self.offer(move |scope| logger.server(scope)).offer(move |scope| served.server(scope));
         let offering = offering.offer_storage(&config)?;
-        let host = offering.shutdown_times(config.shutdown).contracts(config.contracts.clone()).build()?;
-    pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
-        let builder =
-            self.shutdown_times(config.shutdown).contracts(config.contracts.clone()).calls(config.calls.clone());
-        let host = builder.offer_storage(&config)?.build()?;
+        let offering = offering.shutdown_times(config.shutdown).calls(config.calls.clone());
+        let host = offering.contracts(config.contracts.clone()).build()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);
             made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
@@ -261,8 +258,9 @@ impl Shared {
             Description::Manifest(manifest) => Some(&**manifest),
             Description::Capabilities(_) => None,
         };
-        let program = escaped(&found.program.path().display().to_string());
-        tracing::info!(plugin = found.name, program, manifest = manifest.is_some(), "found and verified");
+        let program = found.program.path().display().to_string();
+        let program = Escaped(&program);
+        tracing::info!(plugin = found.name, %program, manifest = manifest.is_some(), "found and verified");
         let settings = self.settings(&found.name, manifest)?;
         if !settings.enabled || settings.program.is_some() {
             tracing::info!(plugin = found.name, "is not loaded, by the configuration's word");

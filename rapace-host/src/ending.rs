@@ -99,12 +99,6 @@ pub(crate) fn beginning(line: &str, chars: usize) -> String {
     }
 }
 
-/// A text without what would move a terminal's cursor or begin a line of a log.
-pub(crate) fn escaped(text: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
-    text.chars().map(escaped).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

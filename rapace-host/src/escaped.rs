@@ -12,6 +12,11 @@ impl Escaped<'_> {
     }
 }
 
+/// The same, as a text.
+pub(crate) fn escaped(text: &str) -> String {
+    Escaped(text).to_string()
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in self.0.split_inclusive(is_unruly) {

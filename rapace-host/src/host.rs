@@ -251,6 +251,7 @@ impl PluginHost {
         drop(plugins);
         if let Some(events) = &self.context.events {
             events.shut_down();
+        }
         if is_first {
             tracing::info!(plugins = count, "the host shuts down");
         }

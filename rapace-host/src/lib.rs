@@ -82,7 +82,6 @@ pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig};
-pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig};
 pub use config::{CallLogging, CallRate, CallRules, CallsConfig, Token};
 pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};
 pub use contract::{Contract, ContractError, Member};

@@ -69,11 +69,9 @@ impl PluginHandle {
             return Err(ReloadError::OtherPlugin { found: spec.name, expected: Arc::clone(&plugin.name) });
         }
         let _in_transition = plugin.in_transition.lock();
-        tracing::info!(plugin = %plugin.name, program = %spec.kind.describe(), "is reloaded");
-        let spec = Arc::new(spec);
-        let is_configured_anew = spec.config_data != plugin.spec().config_data;
         tracing::info!(plugin = %plugin.name, program = %spec.kind.describe(), "is being reloaded");
         let spec = Arc::new(spec.governed_by(&plugin.context.calls));
+        let is_configured_anew = spec.config_data != plugin.spec().config_data;
         let new = plugin.new_seats(&spec);
         let old = plugin.seats();
         let replaced = plugin.start_all(&new).and_then(|()| plugin.hand_over(&old, &new, &spec));
@@ -81,12 +79,13 @@ impl PluginHandle {
         for seat in &retired {
             plugin.stop(seat, false);
         }
-        match (&replaced, &plugin.context.events) {
-            (Err(error), _) => tracing::warn!(plugin = %plugin.name, %error, "is not reloaded"),
-            (Ok(()), Some(events)) if is_configured_anew => events.configured(&plugin.name),
-            (Ok(()), _) => {}
         match &replaced {
-            Ok(()) => tracing::info!(plugin = %plugin.name, "is reloaded"),
+            Ok(()) => {
+                tracing::info!(plugin = %plugin.name, "is reloaded");
+                if let Some(events) = plugin.context.events.as_ref().filter(|_| is_configured_anew) {
+                    events.configured(&plugin.name);
+                }
+            }
             Err(error) => tracing::warn!(plugin = %plugin.name, %error, "is not reloaded: the old version goes on"),
         }
         replaced

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::meter::Meter;
 use rapace_service::intercept::CallMetrics;
 
 use crate::calls::PluginCalls;
+use crate::meter::Meter;
 use crate::permissions::{Permissions, PluginLimits};
 use crate::plugin_log::PluginLog;
 use crate::spec::PluginSpec;
@@ -100,10 +100,9 @@ impl PluginScope {
     /// in tests for example.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let (limits, overruns, log, events) = Default::default();
-        Self { name: name.into(), permissions: None, limits, overruns, log, events }
-        let (permissions, limits, overruns, calls, call_metrics) = Default::default();
-        Self { name: name.into(), permissions, limits, overruns, calls, call_metrics }
+        let (permissions, limits, overruns, log) = Default::default();
+        let (events, calls, call_metrics) = Default::default();
+        Self { name: name.into(), permissions, limits, overruns, log, events, calls, call_metrics }
     }
 
     /// The same with these permissions.

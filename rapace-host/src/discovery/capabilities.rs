@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::ending::{beginning, escaped};
+use crate::ending::beginning;
+use crate::escaped::escaped;
 
 /// What a plugin's program can do, in its own words. What a later version adds is ignored.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::{Errno, retry_on_intr};
 use thiserror::Error;
 
-use crate::ending::escaped;
+use crate::escaped::escaped;
 
 /// Whoever may write to it could write something else.
 const WORLD_WRITABLE: u32 = 0o002;

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::discovery::folder::FileError;
 use crate::discovery::question::AskError;
-use crate::ending::escaped;
+use crate::escaped::escaped;
 use crate::manifest::{ManifestError, NAME_RULE};
 use crate::program::ProgramError;
 
