@@ -37,6 +37,8 @@ struct Shared {
     config: HostConfig,
     events: Events,
     join_points: Mutex<Vec<(String, JoinPoint)>>,
+    #[cfg(feature = "storage")]
+    storage: Option<Storage>,
 }
 
 /// Why a configuration does not make a host. A plugin that does not start is no such reason: it is logged, and its restart
@@ -106,15 +108,27 @@ impl PluginHostBuilder {
     pub fn deploy(mut self, config: HostConfig) -> Result<Deployment, DeployError> {
         let events = self.events_or(&config.events);
         let (logger, served) = (Logger::new(), events.clone());
-        let offering = self.offer(move |scope| logger.server(scope)).offer(move |scope| served.server(scope));
-        let offering = offering.offer_storage(&config)?;
-        let offering = offering.shutdown_times(config.shutdown).calls(config.calls.clone());
-        let host = offering.contracts(config.contracts.clone()).build()?;
+        let builder = self.offer(move |scope| logger.server(scope)).offer(move |scope| served.server(scope));
+        #[cfg(not(feature = "storage"))]
+        if config.storage.is_some() {
+            return Err(DeployError::NotBuilt { section: "storage" });
+        }
+        #[cfg(feature = "storage")]
+        let (builder, storage) = builder.with_storage(&config)?;
+        let builder = builder.shutdown_times(config.shutdown).calls(config.calls.clone());
+        let host = builder.contracts(config.contracts.clone()).build()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);
             made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
         }
-        let shared = Arc::new(Shared { host, config, events, join_points: Mutex::default() });
+        let shared = Arc::new(Shared {
+            host,
+            config,
+            events,
+            join_points: Mutex::default(),
+            #[cfg(feature = "storage")]
+            storage,
+        });
         for (name, plugin) in &shared.config.plugins {
             if let Some(program) = &plugin.program {
                 shared.log(name, shared.load_named(name, PluginSpec::new(name, program)));
@@ -126,17 +140,14 @@ impl PluginHostBuilder {
     }
 }
 
+#[cfg(feature = "storage")]
 impl PluginHostBuilder {
-    #[cfg(feature = "storage")]
-    fn offer_storage(self, config: &HostConfig) -> Result<Self, DeployError> {
-        let Some(config) = &config.storage else { return Ok(self) };
+    /// Opens the storage, and offers it.
+    fn with_storage(self, config: &HostConfig) -> Result<(Self, Option<Storage>), StorageOpenError> {
+        let Some(config) = &config.storage else { return Ok((self, None)) };
         let storage = Storage::open(&config.path)?.shared_bytes(config.shared_bytes);
-        Ok(self.offer(move |plugin| storage.server(plugin)))
-    }
-
-    #[cfg(not(feature = "storage"))]
-    fn offer_storage(self, config: &HostConfig) -> Result<Self, DeployError> {
-        if config.storage.is_some() { Err(DeployError::NotBuilt { section: "storage" }) } else { Ok(self) }
+        let offered = storage.clone();
+        Ok((self.offer(move |plugin| offered.server(plugin)), Some(storage)))
     }
 }
 
@@ -157,6 +168,13 @@ impl Deployment {
     #[must_use]
     pub fn refused(&self) -> &[Rejected] {
         &self.refused
+    }
+
+    /// Where plugins' values are kept, if that is configured.
+    #[cfg(feature = "storage")]
+    #[must_use]
+    pub fn storage(&self) -> Option<&Storage> {
+        self.shared.storage.as_ref()
     }
 
     fn discover(&mut self) -> Result<(), DeployError> {

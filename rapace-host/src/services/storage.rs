@@ -50,7 +50,8 @@ const SHARED: &str = "shared";
 /// The values that a host keeps for its plugins, in a file. Cheap to clone.
 ///
 /// What was acknowledged is on the disk, whatever becomes of the host. A plugin's values stay when it is unloaded, and are
-/// there for the next plugin of that name. Dropped, with all that was made of it, it ends its thread and closes the file.
+/// there for the next plugin of that name. A plugin's quota counts the bytes of its keys and values; the file takes some
+/// more for each. In memory are up to 32 MiB of the file, and up to 8 MiB of each plugin's writes that wait. Dropped, with all that was made of it, it ends its thread and closes the file.
 ///
 /// ```no_run
 /// use rapace_host::{PluginHost, Storage};

@@ -1,12 +1,10 @@
 //! A storage that is configured.
 
-use std::path::Path;
-
 use rapace_host::{DeployError, HostConfig, PluginHost, StorageOpenError};
-use rapace_host_api::storage::Space;
+use rapace_host_api::storage::{Space, Storage as _};
 
-use crate::Directory;
 use crate::process::{KeeperClient, ROLE, TEST};
+use crate::{Directory, wait};
 
 /// A host with two plugins, of which one may use the storage.
 fn config(directory: &Directory) -> HostConfig {
@@ -40,9 +38,13 @@ fn a_configured_storage_is_offered_to_those_who_may_call_it() {
     assert!(full.contains("would have 9 bytes, but may have 8"), "{full}");
     let refused = stranger.get("k", Space::Shared).unwrap_err().to_string();
     assert!(refused.contains("is not among what this plugin may call"), "{refused}");
-    // Another host is refused, in words, and has started nothing.
+    // The host sees it too, as it sees each plugin's own.
+    let storage = host.storage().unwrap().of(&host.plugin("friend").unwrap().scope());
+    assert_eq!(wait(storage.get("k", Space::Shared)).unwrap().unwrap().value, b"1234567");
+    assert_eq!(wait(storage.usage(Space::Own)).unwrap().keys, 0);
+    // Another host is refused, in words.
     let error = deploy().unwrap_err();
     assert!(matches!(error, DeployError::Storage(StorageOpenError::InUse { .. })), "{error:?}");
-    assert!(Path::new(&directory.storage()).exists());
+    assert!(error.to_string().ends_with("storage.redb is in use by a host"), "{error}");
     host.shutdown();
 }

@@ -24,7 +24,9 @@ pub(super) fn run(queue: &Queue, disk: &Disk) {
             Work::End => return,
         };
         let Err(fault) = outcome else {
-            failures = 0;
+            if std::mem::take(&mut failures) > 0 {
+                tracing::info!("the storage can be written again");
+            }
             continue;
         };
         failures = failures.saturating_add(1);
