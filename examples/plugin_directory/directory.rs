@@ -38,9 +38,13 @@ impl Directory {
     pub(crate) fn manifest(&self, version: &str, greeting: &str, hashed: &Path) -> Result<(), Box<dyn Error>> {
         let program = Program::verify(hashed, None)?;
         let sha256: String = program.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+        // A plugin is confined to what its manifest asks for. The script executes this example.
+        let example = std::env::current_exe()?;
         let manifest = format!(
             "version = '{version}'\nprogram = 'bin/greeter-{version}'\nsha256 = '{sha256}'\n\
-             provides = {{ 'demo.Greeter' = '1.0' }}\nconfig = {{ greeting = '{greeting}' }}\n"
+             permissions.read = ['{}']\n\
+             provides = {{ 'demo.Greeter' = '1.0' }}\nconfig = {{ greeting = '{greeting}' }}\n",
+            example.display()
         );
         self.put(MANIFEST, 0o644, &manifest)?;
         Ok(())

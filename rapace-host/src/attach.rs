@@ -134,9 +134,13 @@ impl PluginKind for Joined {
 
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
         match self.socket.lock().take() {
-            Some(socket) => Ok(Connection { socket, process: None, output: None }),
+            Some(socket) => Ok(Connection { socket, process: None, output: None, sandbox: None }),
             None => self.behind.connect(life),
         }
+    }
+
+    fn is_confined(&self) -> bool {
+        self.socket.lock().is_none() && self.behind.is_confined()
     }
 
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {

@@ -65,7 +65,7 @@ impl PluginKind for BuiltInKind {
         let spawned = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(join);
         spawned.map_err(StartCause::os("start a thread"))?;
         *self.life.lock() = Some(plugin);
-        Ok(Connection { socket, process: None, output: None })
+        Ok(Connection { socket, process: None, output: None, sandbox: None })
     }
 
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {

@@ -98,6 +98,10 @@ pub struct HostConfig {
     /// Where plugins' values are kept. By default they are kept nowhere, and no plugin is offered the service.
     #[serde(default)]
     pub storage: Option<StorageConfig>,
+    /// Whether a plugin is refused that is not wholly confined to its permissions, where `plugins.NAME` does not say otherwise.
+    /// Default no.
+    #[serde(default)]
+    pub require_sandbox: bool,
     /// Plugins, by name.
     #[serde(default)]
     pub plugins: BTreeMap<String, PluginConfig>,

@@ -18,6 +18,7 @@ use crate::builder::Context;
 use crate::ending::{CrashReport, Ending};
 use crate::kind::Connection;
 use crate::output::{Output, Stream};
+use crate::sandbox::SandboxReport;
 use crate::scope::{Limit, PluginScope};
 use crate::spec::PluginSpec;
 use crate::start::{StartCause, StartError};
@@ -28,6 +29,8 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) struct Instance {
     pub(crate) session: Session<PeerA>,
     pub(crate) pid: Option<u32>,
+    /// What it is confined to.
+    pub(crate) sandbox: Option<SandboxReport>,
     pidfd: Option<OwnedFd>,
     started: Instant,
     output: Option<Output>,
@@ -47,12 +50,18 @@ impl Instance {
         lacking(&spec.requires, &offered).map_or(Ok(()), |(service, expected, found)| {
             Err(of_cause(StartCause::NotOffered { service, expected, found }))
         })?;
-        let Connection { socket, process, output } =
+        if let Some(reason) = spec.unconfined() {
+            return Err(of_cause(StartCause::NotSandboxed(reason)));
+        }
+        let Connection { socket, process, output, sandbox } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
         let read = |(stdout, stderr)| context.output.read(scope, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
         tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
+        if let Some(sandbox) = &sandbox {
+            note(&spec.name, pid, sandbox);
+        }
         let config = Config { registry: offered, ..spec.configured(&context.config) };
         let handshake = || {
             let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
@@ -65,7 +74,7 @@ impl Instance {
             Ok((pidfd, session)) => match lacking(&spec.provides, &session.peer().registry) {
                 None => {
                     let (crash, scope, refused) = (OnceLock::new(), scope.clone(), Mutex::default());
-                    Ok(Self { session, pid, pidfd, started, output, crash, scope, refused })
+                    Ok(Self { session, pid, sandbox, pidfd, started, output, crash, scope, refused })
                 }
                 Some((service, expected, found)) => {
                     session.close(&Status::new(Code::FailedPrecondition, "a service is missing"));
@@ -186,6 +195,15 @@ impl Instance {
                 Ok(0) | Err(_) => {}
             }
         }
+    }
+}
+
+/// Tells what a process is confined to, and loudly what of it does not hold.
+fn note(plugin: &str, pid: Option<u32>, sandbox: &SandboxReport) {
+    if sandbox.is_complete() && sandbox.unreachable().is_empty() {
+        tracing::info!(plugin, pid, %sandbox, "is confined");
+    } else {
+        tracing::warn!(plugin, pid, %sandbox, "is not confined to its permissions, or cannot use all of them");
     }
 }
 

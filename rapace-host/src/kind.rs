@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use rapace_session::{Process, Status};
 
 use crate::builder::Context;
 use crate::program::{OpenProgram, Program};
+use crate::sandbox::{self, Demand, SandboxReport, SpawnError};
 use crate::scope::PluginScope;
 use crate::spec::command;
 use crate::start::StartCause;
@@ -33,6 +35,12 @@ pub trait PluginKind: Send + Sync + 'static {
     ///
     /// When there is nothing that could shake hands.
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause>;
+
+    /// Whether its lives are confined to the plugin's permissions: see [`Connection::sandbox`]. One that is not is refused where
+    /// a sandbox is required.
+    fn is_confined(&self) -> bool {
+        false
+    }
 
     /// What typed clients call directly, if the plugin is in this process: see [`AsCaller::built_in`](rapace_session::AsCaller::built_in).
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
@@ -59,6 +67,8 @@ pub struct NewLife<'a> {
     pub(crate) host: Option<&'a Context>,
     /// What it may do and use.
     pub scope: &'a PluginScope,
+    /// Whether its sandbox has to be whole.
+    pub(crate) demand: Demand,
 }
 
 impl fmt::Debug for NewLife<'_> {
@@ -76,6 +86,8 @@ pub struct Connection {
     pub process: Option<Process>,
     /// What it prints.
     pub output: Option<(ChildStdout, ChildStderr)>,
+    /// The sandbox that it is in, if it is in one.
+    pub sandbox: Option<SandboxReport>,
 }
 
 /// A program: each life is a process.
@@ -88,7 +100,11 @@ impl PluginKind for ProgramKind {
     }
 
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
-        start(command(Command::new(&self.0), life), &self.0, None)
+        start(command(Command::new(&self.0), life), &self.0, None, life)
+    }
+
+    fn is_confined(&self) -> bool {
+        true
     }
 }
 
@@ -126,20 +142,38 @@ impl PluginKind for VerifiedKind {
 
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
         let opened = self.open()?;
-        start(command(opened.command(), life), self.program.path(), Some(&opened))
+        let is_confined = life.scope.permissions().is_some();
+        let own = if is_confined { sandbox::command(&opened) } else { opened.command() };
+        start(command(own, life), self.program.path(), Some(&opened), life)
+    }
+
+    fn is_confined(&self) -> bool {
+        true
     }
 }
 
-/// Starts the process, with its end of the socket as standard input (SPEC E1).
-fn start(mut command: Command, program: &Path, opened: Option<&OpenProgram>) -> Result<Connection, StartCause> {
+/// Starts the process, with its end of the socket as standard input (SPEC E1), under its sandbox if it is not trusted.
+fn start(
+    mut command: Command,
+    program: &Path,
+    opened: Option<&OpenProgram>,
+    life: &NewLife<'_>,
+) -> Result<Connection, StartCause> {
     let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
-    command.stdin(theirs.into_fd()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let spawned = command.spawn();
-    // It holds a copy of their end, which would hide the end of theirs.
+    let pipe = || std::io::pipe().map_err(StartCause::os("make a pipe"));
+    let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
+    command.stdin(theirs.into_fd()).stdout(their_stdout).stderr(their_stderr);
+    let spawned = match life.scope.permissions() {
+        Some(permissions) => {
+            sandbox::spawn(&mut command, opened, permissions, life.demand).map(|(child, report)| (child, Some(report)))
+        }
+        None => command.spawn().map(|child| (child, None)).map_err(SpawnError::Execute),
+    };
+    // It holds a copy of their ends, which would hide the end of theirs.
     drop(command);
-    let mut child = spawned.map_err(|error| StartCause::of_spawn(error, program))?;
+    let (mut child, sandbox) = spawned.map_err(|error| StartCause::of_spawn(error, program))?;
     opened.map_or(Ok(()), |opened| opened.check_started(&mut child)).map_err(StartCause::of_verification)?;
-    let output = child.stdout.take().zip(child.stderr.take());
+    let output = (ChildStdout::from(OwnedFd::from(stdout)), ChildStderr::from(OwnedFd::from(stderr)));
     let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
-    Ok(Connection { socket, process: Some(process), output })
+    Ok(Connection { socket, process: Some(process), output: Some(output), sandbox })
 }

@@ -46,6 +46,7 @@ mod permissions;
 mod plugin;
 mod policy;
 mod program;
+mod sandbox;
 mod scope;
 mod spec;
 
@@ -98,12 +99,13 @@ pub use kind::{Connection, NewLife, PluginKind};
 pub use lifecycle::{PluginAction, PluginEvent, PluginState, StateChange, state_diagram};
 pub use manifest::{Manifest, ManifestError};
 pub use output::{OutputLine, Stream};
-pub use permissions::{Permissions, PluginLimits, SharedStorage};
+pub use permissions::{Permissions, PluginLimits, SharedStorage, SyscallProfile};
 pub use plugin::{InstanceInfo, PluginHandle};
 pub use plugin_log::LogEntry;
 pub use policy::{Backoff, Breaker, RestartLimit, RestartPolicy, Supervision, Unresponsive};
 pub use program::{Program, ProgramError};
 pub use reload::ReloadError;
+pub use sandbox::{Mechanism, Protection, SandboxReport, Unconfined};
 pub use scope::{Limit, PluginScope};
 #[cfg(feature = "storage")]
 pub use services::storage::{PluginStorage, Storage, StorageOpenError};

@@ -13,11 +13,11 @@ use crate::document::{Document, Step};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Permissions {
-    /// Paths that it may read, with all below: absolute.
+    /// Paths that it may read, and execute, with all below: absolute.
     pub read: Vec<PathBuf>,
     /// Paths that it may read and write, with all below: absolute.
     pub write: Vec<PathBuf>,
-    /// Whether it may use the network.
+    /// Whether it may use the network, and Unix sockets of others.
     pub network: bool,
     /// The host's services that it may call: `rapace.Storage`, or the last part of the name, `Storage`.
     pub services: Vec<String>,
@@ -27,6 +27,21 @@ pub struct Permissions {
     pub publish: Vec<String>,
     /// Topics of events that it may subscribe to, as those.
     pub subscribe: Vec<String>,
+    /// Which system calls it is refused.
+    pub syscalls: SyscallProfile,
+}
+
+/// Which system calls a plugin is refused, beside those that its other permissions rule out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyscallProfile {
+    /// As by default, and what few plugins need: anonymous files, watching files, new sessions, locking memory.
+    Strict,
+    /// What administers the machine, reaches into other processes, or changes modes, owners and times of files.
+    #[default]
+    Default,
+    /// None.
+    Unrestricted,
 }
 
 /// What a plugin may do with the storage that all plugins share.
@@ -90,6 +105,7 @@ impl Permissions {
             shared_storage: self.shared_storage.min(other.shared_storage),
             publish: within_both(&self.publish, &other.publish, covers),
             subscribe: within_both(&self.subscribe, &other.subscribe, covers),
+            syscalls: self.syscalls.min(other.syscalls),
         }
     }
 

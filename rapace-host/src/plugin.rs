@@ -26,6 +26,7 @@ use crate::instance::Instance;
 use crate::lifecycle::{PluginEvent, PluginState, StateChange};
 use crate::look::look_after;
 use crate::policy::Supervision;
+use crate::sandbox::SandboxReport;
 use crate::scope::PluginScope;
 use crate::seat::{Passage, Seat};
 use crate::spec::PluginSpec;
@@ -81,6 +82,8 @@ pub struct InstanceInfo {
     pub uptime: Duration,
     /// Calls of the host that it has yet to answer.
     pub calls_in_flight: usize,
+    /// What it is confined to, and what of that holds, while it runs; none for one that is trusted.
+    pub sandbox: Option<SandboxReport>,
 }
 
 impl AsCaller for PluginHandle {
@@ -175,6 +178,7 @@ impl PluginHandle {
                 process_id: instance.as_ref().and_then(|instance| instance.pid),
                 uptime: of(Instance::uptime),
                 calls_in_flight: instance.as_ref().map_or(0, |instance| instance.session.stats().calls_in_flight),
+                sandbox: instance.as_ref().and_then(|instance| instance.sandbox.clone()),
             }
         };
         self.0.seats().iter().map(info).collect()

@@ -6,7 +6,8 @@
 //!
 //! A script (`#!`) is read by its interpreter, after the plugin's copy has been closed. It is given the host's own descriptor,
 //! `/proc/PID/fd/N`, which any process of the same user can open, and which is a link to the script's real path. The host
-//! keeps it open while the plugin runs. So a script is the one that was hashed too; in it, `$0` is that link.
+//! keeps it open while the plugin runs. So a script is the one that was hashed too; in it, `$0` is that link. In a sandbox the
+//! host's descriptors are out of reach: there a script is given a copy of its own (`sandbox.rs`).
 //! In lists of processes, `argv` has the real path; the short name is the descriptor's number.
 //!
 //! What remains is a file that its owner writes to in place. The kernel refuses to execute a file that is open for writing
@@ -145,9 +146,23 @@ impl OpenProgram {
             let own = Path::new("/proc").join(std::process::id().to_string());
             return Command::new(path.strip_prefix("/proc/self").map_or(path.clone(), |rest| own.join(rest)));
         }
-        let mut command = Command::new(path);
+        self.command_by_own_descriptor()
+    }
+
+    /// The same for what is started with a descriptor of its own.
+    pub(crate) fn command_by_own_descriptor(&self) -> Command {
+        let mut command = Command::new(descriptor_path(&self.file));
         command.arg0(&self.real_path);
         command
+    }
+
+    /// A command that executes what has its name by then.
+    pub(crate) fn command_by_name(&self) -> Command {
+        Command::new(&self.real_path)
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Whether it is a script, which its interpreter reads by way of this.
@@ -209,7 +224,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt;
@@ -220,10 +235,10 @@ mod tests {
     use super::*;
 
     /// A directory with programs, removed with them.
-    struct Directory(PathBuf);
+    pub(crate) struct Directory(PathBuf);
 
     impl Directory {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("rapace-program-{}-{number}", id()));
@@ -233,7 +248,7 @@ mod tests {
         }
 
         /// Written by another process: no child that a test has just forked keeps it open for writing.
-        fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+        pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
             let path = self.0.join(name);
             let mut cat = Command::new("sh");
             let mut cat = cat.args(["-c", "cat > \"$0\""]).arg(&path).stdin(Stdio::piped()).spawn().unwrap();

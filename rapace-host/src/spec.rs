@@ -20,6 +20,7 @@ use crate::kind::{NewLife, PluginKind, ProgramKind, VerifiedKind};
 use crate::permissions::{Permissions, PluginLimits};
 use crate::policy::Supervision;
 use crate::program::Program;
+use crate::sandbox::{Demand, Unconfined};
 use crate::scope::PluginScope;
 
 /// The variables of the host's environment that a plugin inherits, and with them those that begin with `LC_`.
@@ -50,6 +51,7 @@ pub struct PluginSpec {
     /// What was said of it alone, and what that comes to for its host.
     own_calls: CallsConfig,
     pub(crate) calls: Arc<PluginCalls>,
+    demand: Demand,
     #[cfg(feature = "fault-injection")]
     faults: Option<rapace_session::fault_injection::FaultInjector>,
 }
@@ -85,6 +87,7 @@ impl PluginSpec {
             limits: Arc::default(),
             own_calls: CallsConfig::default(),
             calls: Arc::default(),
+            demand: Demand::BestEffort,
             #[cfg(feature = "fault-injection")]
             faults: None,
         }
@@ -151,10 +154,28 @@ impl PluginSpec {
         self
     }
 
-    /// What it may do: nothing else. Without this it is trusted, and may do what this user may.
+    /// What it may do: nothing else. Its processes are confined to that, as far as the kernel can (see
+    /// [`InstanceInfo::sandbox`](crate::InstanceInfo::sandbox)). Without this it is trusted, and may do what this user may.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = Some(Arc::new(permissions));
         self
+    }
+
+    /// Whether it is refused if it is not wholly confined to its permissions: the kernel lacks some of the sandbox, it has no
+    /// permissions, or it is no program that the host starts. By default, what holds is told (see
+    /// [`PluginHandle::instances`](crate::PluginHandle::instances)), and it is started.
+    pub fn require_sandbox(mut self, is_required: bool) -> Self {
+        self.demand = if is_required { Demand::Whole } else { Demand::BestEffort };
+        self
+    }
+
+    /// Why it is not to be started, as far as that is known beforehand.
+    pub(crate) fn unconfined(&self) -> Option<Unconfined> {
+        match (self.demand, &self.permissions) {
+            (Demand::BestEffort, _) => None,
+            (Demand::Whole, None) => Some(Unconfined::Trusted),
+            (Demand::Whole, Some(_)) => (!self.kind.is_confined()).then(|| Unconfined::Kind(self.kind.describe())),
+        }
     }
 
     /// What it may use.
@@ -199,7 +220,7 @@ impl PluginSpec {
 
     /// What one life of it is started with.
     pub(crate) fn new_life<'a>(&'a self, host: Option<&'a Context>, scope: &'a PluginScope) -> NewLife<'a> {
-        NewLife { plugin: &self.name, args: &self.args, env: &self.env, host, scope }
+        NewLife { plugin: &self.name, args: &self.args, env: &self.env, host, scope, demand: self.demand }
     }
 }
 

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::discovery::FileError;
 use crate::ending::{beginning, write_tail};
 use crate::program::ProgramError;
+use crate::sandbox::{SpawnError, Unconfined};
 use crate::spec::PluginSpec;
 
 /// A plugin that did not start. Its process, if there was one, is gone.
@@ -98,6 +99,9 @@ pub enum StartCause {
     /// It was written to in place between its hash and its start. What had started was killed.
     #[error("it was written to while it was started, and is killed")]
     WrittenTo,
+    /// Its sandbox is required, and is not whole. It has not been started.
+    #[error("it would not be confined as is required: {0}")]
+    NotSandboxed(Unconfined),
     /// The operating system refused something else.
     #[error("cannot {operation}: {error}")]
     Os {
@@ -180,7 +184,12 @@ impl StartCause {
     }
 
     /// Why the program could not be executed.
-    pub(crate) fn of_spawn(error: io::Error, program: &Path) -> Self {
+    pub(crate) fn of_spawn(error: SpawnError, program: &Path) -> Self {
+        let error = match error {
+            SpawnError::Lacking(report) => return Self::NotSandboxed(Unconfined::Lacking(report)),
+            SpawnError::Thread(error) => return Self::Os { operation: "confine it", error },
+            SpawnError::Execute(error) => error,
+        };
         match error.kind() {
             // A bare name is looked for in PATH, not here.
             io::ErrorKind::NotFound if program.components().count() > 1 && program.exists() => Self::NoInterpreter,

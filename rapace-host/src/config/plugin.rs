@@ -36,12 +36,16 @@ pub struct PluginConfig {
     pub limits: PluginLimits,
     /// What is done around its calls, and around those to it.
     pub calls: CallsConfig,
+    /// Whether it is refused if it is not wholly confined to its permissions. Default: as for all plugins.
+    pub require_sandbox: Option<bool>,
 }
 
 impl Default for PluginConfig {
     fn default() -> Self {
         let (program, args, env, supervision, config, permissions, limits, calls) = Default::default();
         Self { enabled: true, program, args, env, supervision, config, permissions, limits, calls }
+        let (program, args, env, supervision, config, permissions, limits, require_sandbox) = Default::default();
+        Self { enabled: true, program, args, env, supervision, config, permissions, limits, require_sandbox }
     }
 }
 
@@ -100,6 +104,8 @@ pub struct PluginSettings {
     pub limits: PluginLimits,
     /// What is done around its calls beside what is done around those of all plugins.
     pub calls: CallsConfig,
+    /// Whether it is refused if it is not wholly confined to its permissions.
+    pub require_sandbox: bool,
 }
 
 /// A manifest that names a variable which the host does not have.
@@ -149,6 +155,7 @@ impl PluginSettings {
             },
             limits: manifest.map_or_else(|| config.limits.clone(), |manifest| manifest.limits.stricter(&config.limits)),
             calls: config.calls.clone(),
+            require_sandbox: config.require_sandbox.unwrap_or(host.require_sandbox),
         })
     }
 }

@@ -8,6 +8,9 @@ use rapace_host::{
     BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig, ContractConfig,
     DiscoveryConfig, HostConfig, MemoryConfig, Permissions, PluginConfig, PluginLimits, RestartLimitOverrides,
     RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch, Token, Unresponsive,
+    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
+    Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes,
+    StorageConfig, SupervisionOverrides, Switch, SyscallProfile, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
@@ -57,7 +60,9 @@ fn in_code() -> HostConfig {
             shared_storage: SharedStorage::Read,
             publish: vec!["shout.*".to_owned()],
             subscribe: vec!["host.*".to_owned(), "shout.*".to_owned()],
+            syscalls: SyscallProfile::Strict,
         }),
+        require_sandbox: Some(true),
         limits: PluginLimits {
             memory_bytes: Some(256 << 20),
             cpu_seconds: Some(3600),

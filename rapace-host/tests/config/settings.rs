@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rapace_host::{
-    Backoff, Breaker, Manifest, Permissions, PluginLimits, RestartLimit, RestartPolicy, SharedStorage, Supervision,
-    Unresponsive,
+    Backoff, Breaker, HostConfig, Manifest, Permissions, PluginLimits, RestartLimit, RestartPolicy, SharedStorage,
+    Supervision, SyscallProfile, Unresponsive,
 };
 use rapace_session::Prefault;
 
@@ -86,8 +86,9 @@ fn the_hosts_word_stands_before_the_manifests() {
     let env: Vec<_> = settings.env.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(env, [("HOME_OF", "/h"), ("IN", "C"), ("MODE", "fast")]);
     assert_eq!((settings.limits.calls, settings.limits.open_files), (Some(5), Some(64)));
-    // It asks for nothing.
-    assert_eq!(settings.permissions, Some(Permissions::default()));
+    // It asks for nothing, and its host is strict.
+    let nothing = Permissions { syscalls: SyscallProfile::Strict, ..Permissions::default() };
+    assert_eq!(settings.permissions, Some(nothing));
 
     let settings = config.plugin("other", Some(&manifest), home).unwrap();
     assert_eq!((settings.args, settings.config), (vec!["a".to_owned()], Some(serde_json::json!(1))));
@@ -101,6 +102,20 @@ fn the_hosts_word_stands_before_the_manifests() {
 }
 
 #[test]
+fn whether_a_sandbox_is_required_is_the_plugins_word_then_the_hosts_and_not_the_manifests() {
+    let text = "name = 'h'\nversion = '1'\nrequire_sandbox = true\n\
+        [plugins]\na = {program = 'a'}\nb = {program = 'b', require_sandbox = false}";
+    let config = read(Format::Toml, text).unwrap();
+    let required = |config: &HostConfig, name: &str| config.plugin(name, None, |_| None).unwrap().require_sandbox;
+    assert_eq!(["a", "b", "found"].map(|name| required(&config, name)), [true, false, true]);
+    let config = read(Format::Toml, "name = 'h'\nversion = '1'\nplugins.a = {program = 'a', require_sandbox = true}");
+    let config = config.unwrap();
+    assert_eq!(["a", "found"].map(|name| required(&config, name)), [true, false]);
+    let manifest = Manifest::from_toml("version = '1'\nrequire_sandbox = false", Path::new("shout.plugin.toml"));
+    assert!(manifest.unwrap_err().to_string().contains("require_sandbox"));
+}
+
+#[test]
 fn of_two_permissions_the_stricter_holds() {
     let asked = Permissions {
         read: paths(["/usr/share", "/etc/shout", "/var"]),
@@ -110,6 +125,7 @@ fn of_two_permissions_the_stricter_holds() {
         shared_storage: SharedStorage::Write,
         publish: names(["price.*", "alert"]),
         subscribe: names(["*"]),
+        syscalls: SyscallProfile::Unrestricted,
     };
     let allowed = Permissions {
         read: paths(["/usr/share/dict", "/etc", "/tmp/shout", "/home"]),
@@ -119,6 +135,7 @@ fn of_two_permissions_the_stricter_holds() {
         shared_storage: SharedStorage::Read,
         publish: names(["price.*.day", "price.oil", "alert", "al"]),
         subscribe: names(["price.*", "alert"]),
+        syscalls: SyscallProfile::Strict,
     };
     let both = Permissions {
         // What may be written in one is read in the other.
@@ -129,11 +146,14 @@ fn of_two_permissions_the_stricter_holds() {
         shared_storage: SharedStorage::Read,
         publish: names(["alert", "price.*.day", "price.oil"]),
         subscribe: names(["alert", "price.*"]),
+        syscalls: SyscallProfile::Strict,
     };
     assert_eq!(asked.stricter(&allowed), both);
     assert_eq!(allowed.stricter(&asked), both);
     assert_eq!(both.stricter(&both), both);
     assert_eq!(asked.stricter(&Permissions::default()), Permissions::default());
+    // Who says nothing of system calls does not open what is closed by default.
+    assert_eq!(asked.stricter(&Permissions::default()).syscalls, SyscallProfile::Default);
     // A name that begins alike is another.
     let other = Permissions { read: paths(["/usr/shareware"]), ..Permissions::default() };
     assert_eq!(asked.stricter(&other), Permissions::default());

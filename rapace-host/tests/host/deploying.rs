@@ -20,7 +20,10 @@ fn program(role: &str) -> String {
 
 /// Puts a plugin in its place, the manifest last.
 fn put(directory: &Directory, elsewhere: &Directory, name: &str, program: &str, manifest: &str) {
-    let manifest = format!("sha256 = \"{}\"\n{manifest}", hash(program.as_bytes()));
+    // The script executes this test program.
+    let test = std::env::current_exe().unwrap();
+    let permissions = format!("permissions.read = ['{}']", test.display());
+    let manifest = format!("sha256 = \"{}\"\n{permissions}\n{manifest}", hash(program.as_bytes()));
     let manifest_name = format!("{name}.plugin.toml");
     elsewhere.put(name, 0o755, program);
     elsewhere.put(&manifest_name, 0o644, manifest);
