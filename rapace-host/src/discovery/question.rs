@@ -1,5 +1,5 @@
-//! A program is asked what it is: run as `PROGRAM capabilities`, with nothing of the host's but a few variables, within
-//! bounds of time and output, and killed with its whole process group when it has answered or has not.
+//! A program is asked what it is: run as `PROGRAM capabilities`, with nothing of the host's but a few variables, in a sandbox
+//! in which it may read files but not write any, nor use the network, within bounds of time and output, and killed with its whole process group when it has answered or has not.
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use thiserror::Error;
 
 use crate::discovery::capabilities::{Capabilities, CapabilitiesFault};
+use crate::permissions::Permissions;
 use crate::program::{OpenProgram, ProgramError};
+use crate::sandbox::{self, Demand, SpawnError};
 use crate::spec::in_plugins_environment;
 use crate::start::excerpt;
 
@@ -92,14 +94,22 @@ pub(crate) fn ask(
     stop: Option<&PipeReader>,
 ) -> Result<Capabilities, AskError> {
     let deadline = Instant::now() + patience;
-    let mut command = program.command();
+    let mut command = sandbox::command(program);
     in_plugins_environment(&mut command).arg("capabilities").process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::ExecutableFileBusy => AskError::BeingWritten,
-        _ => AskError::Start(error),
+    let pipe = || io::pipe().map_err(AskError::Start);
+    let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
+    command.stdin(Stdio::null()).stdout(their_stdout).stderr(their_stderr);
+    // Before anything is known of it, it may look, and tell its host.
+    let permissions = Permissions { read: vec!["/".into()], ..Permissions::default() };
+    let spawned = sandbox::spawn(&mut command, Some(program), &permissions, Demand::BestEffort);
+    // It holds a copy of their ends, which would hide the end of theirs.
+    drop(command);
+    let (child, _) = spawned.map_err(|error| match error {
+        SpawnError::Execute(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => AskError::BeingWritten,
+        SpawnError::Execute(error) | SpawnError::Thread(error) => AskError::Start(error),
+        SpawnError::Lacking(report) => AskError::Start(io::Error::other(report.to_string())),
     })?;
-    let mut run = Run::new(child)?;
+    let mut run = Run::new(child, stdout.into(), stderr.into())?;
     program.check_unchanged()?;
     let in_time = run.read_until(deadline, stop)?;
     let (exit, printed) = (run.end(), run.printed());
@@ -116,16 +126,19 @@ pub(crate) fn ask(
 /// A process that was asked. Dropped, its group is killed and it is reaped.
 struct Run {
     child: Child,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
     answer: Vec<u8>,
     complaint: Vec<u8>,
     has_ended: bool,
 }
 
 impl Run {
-    fn new(child: Child) -> Result<Self, AskError> {
-        let run = Self { child, answer: Vec::new(), complaint: Vec::new(), has_ended: false };
-        for pipe in [run.child.stdout.as_ref().map(AsFd::as_fd), run.child.stderr.as_ref().map(AsFd::as_fd)] {
-            pipe.map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true)).map_err(|errno| AskError::Read(errno.into()))?;
+    fn new(child: Child, stdout: OwnedFd, stderr: OwnedFd) -> Result<Self, AskError> {
+        let (answer, complaint) = (Vec::new(), Vec::new());
+        let run = Self { child, stdout: Some(stdout), stderr: Some(stderr), answer, complaint, has_ended: false };
+        for pipe in [&run.stdout, &run.stderr].into_iter().flatten() {
+            ioctl_fionbio(pipe, true).map_err(|errno| AskError::Read(errno.into()))?;
         }
         Ok(run)
     }
@@ -134,8 +147,7 @@ impl Run {
     fn read_until(&mut self, deadline: Instant, stop: Option<&PipeReader>) -> Result<bool, AskError> {
         let failed = |errno: Errno| AskError::Read(errno.into());
         let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).map_err(failed)?;
-        let mut stdout = self.child.stdout.take().map(OwnedFd::from);
-        let mut stderr = self.child.stderr.take().map(OwnedFd::from);
+        let (mut stdout, mut stderr) = (self.stdout.take(), self.stderr.take());
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -1,6 +1,5 @@
 //! What is found in a directory of plugins, in which order, and what is executed for it.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rapace_host::{AskError, Description, Discovery, Rejection};
@@ -22,7 +21,7 @@ fn a_plugin_is_a_program_with_a_manifest_or_one_that_says_what_it_is() {
     let scan = directory.scan();
     assert_eq!(directory.refusals(&scan), []);
     assert_eq!(names(&scan), ["bare", "manifested"]);
-    assert_eq!(directory.runs(), ["capabilities"]);
+    assert_eq!(directory.runs(), 1);
     let [bare, manifested] = &scan.found[..] else { panic!("{scan:?}") };
     assert_eq!((&bare.path, bare.program.path()), (&directory.at("bare.sh"), &*directory.at("bare.sh")));
     let Description::Capabilities(capabilities) = &bare.description else { panic!("{bare:?}") };
@@ -81,12 +80,12 @@ fn depth_and_numbers_are_bounded() {
     for number in 0..=256 {
         std::fs::hard_link(directory.at("a"), directory.at(&format!("a{number}"))).unwrap();
     }
-    let ran = directory.runs().len();
+    let ran = directory.runs();
     let scan = directory.scan();
     assert_eq!(names(&scan), [""; 0]);
     let reason = "it has 258 programs without a manifest, expected at most 256: none of them is executed";
     assert_eq!(directory.refusals(&scan), [(".".to_owned(), reason.to_owned())]);
-    assert_eq!(directory.runs().len(), ran);
+    assert_eq!(directory.runs(), ran);
     for number in 0..10_000 {
         std::fs::File::create(directory.at(&format!("f{number}"))).unwrap();
     }
@@ -148,20 +147,17 @@ fn a_program_that_does_not_say_what_it_is_is_refused_with_what_it_printed() {
 
 #[test]
 fn a_program_that_does_not_end_is_killed_with_what_it_started() {
-    let directory = Directory::new();
-    let pids = directory.at(".pids").display().to_string();
-    let text = format!("sleep 1000 & echo $$ $! > {pids}; while :; do echo flood >&2; done");
-    let patience = Duration::from_millis(300);
-    let reason = asked(&text, patience).to_string();
-    let expected = "asked for `capabilities`, it had not ended within 300ms; it printed `flood` to stderr";
-    assert_eq!(reason, expected);
+    let text = "sleep 1000 & echo $$ $!; while :; do echo flood >&2; done";
+    let reason = asked(text, Duration::from_millis(300));
+    let Rejection::Ask(AskError::TimedOut { printed: both, .. }) = &reason else { panic!("{reason}") };
+    assert!(both.ends_with("`, and `flood` to stderr"), "{both}");
     // One that ends, and leaves something behind that keeps its output.
-    let other = format!("sleep 1000 & echo $! >> {pids}; exit 1");
     let start = Instant::now();
-    assert!(matches!(asked(&other, PATIENCE), Rejection::Ask(AskError::Failed { .. })));
+    let reason = asked("sleep 1000 & echo $!; exit 1", PATIENCE);
+    let Rejection::Ask(AskError::Failed { printed: one, .. }) = &reason else { panic!("{reason}") };
     assert!(start.elapsed() < PATIENCE / 2);
-    let pids = std::fs::read_to_string(directory.at(".pids")).unwrap();
-    let pids: Vec<u32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    let pids = format!("{both} {one}");
+    let pids: Vec<u32> = pids.split(|c: char| !c.is_ascii_digit()).filter_map(|pid| pid.parse().ok()).collect();
     assert_eq!(pids.len(), 3);
     for pid in pids {
         // What it started is reaped by another process, when that likes.
@@ -177,26 +173,52 @@ fn state_of(pid: u32) -> Option<char> {
 #[test]
 fn a_program_is_asked_with_nothing_of_the_host() {
     let directory = Directory::new();
-    let seen = directory.at(".seen").display().to_string();
-    let text = format!(
-        "env > {seen}; for fd in /proc/$$/fd/*; do readlink $fd; done > {seen}.fds; cut -d' ' -f1,5 /proc/$$/stat > {seen}.group"
-    );
-    directory.put("p", 0o755, format!("#!/bin/sh\n{text}\ncat <<'END'\n{}\nEND\n", answer("p")));
-    assert_eq!(names(&directory.scan()), ["p"]);
-    let read = |end: &str| std::fs::read_to_string(format!("{seen}{end}")).unwrap();
-    let environment = read("");
-    let variables: BTreeMap<_, _> = environment.lines().filter_map(|line| line.split_once('=')).collect();
+    // What it sees, it tells as if it were contracts.
+    let text = "list() { printf '\"%s\":[' $1; shift; printf '\"%s\",' \"$@\"; printf '\"\"],'; }; \
+        own() { for fd in /proc/$$/fd/*; do readlink $fd; done; }; \
+        told=$(list env $(env | cut -d= -f1); list fds $(own); list group $(cut -d' ' -f1,5 /proc/$$/stat))";
+    let told = answer("p").replace("\"contracts\":{}", "\"contracts\":{'\"${told%,}\"'}");
+    directory.put("p", 0o755, format!("#!/bin/sh\n{text}\nprintf '%s\\n' '{told}'\n"));
+    let scan = directory.scan();
+    assert_eq!(directory.refusals(&scan), []);
+    let Description::Capabilities(capabilities) = &scan.found[0].description else { panic!("{scan:?}") };
+    let read = |what: &str| capabilities.contracts[what].iter().map(|text| &**text).collect::<Vec<_>>();
     let inherited = |name: &str| {
         let own = ["PWD", "_", "OLDPWD", "SHLVL"];
-        rapace_host::INHERITED_VARIABLES.contains(&name) || name.starts_with("LC_") || own.contains(&name)
+        rapace_host::INHERITED_VARIABLES.contains(&name)
+            || name.starts_with("LC_")
+            || own.contains(&name)
+            || name.is_empty()
     };
-    assert!(variables.keys().all(|name| inherited(name)), "{variables:?}");
-    let fds = read(".fds");
-    assert_eq!(fds.lines().next(), Some("/dev/null"));
-    assert!(!["socket:", "memfd:", "anon_inode:"].iter().any(|kind| fds.contains(kind)), "{fds}");
-    let group = read(".group");
-    let (pid, group) = group.trim().split_once(' ').unwrap();
-    assert_eq!(pid, group);
+    let variables = read("env");
+    assert!(variables.contains(&"PATH") && variables.iter().all(|name| inherited(name)), "{variables:?}");
+    let fds = read("fds");
+    assert_eq!(fds[0], "/dev/null");
+    assert!(!["socket:", "memfd:", "anon_inode:"].iter().any(|kind| fds.concat().contains(kind)), "{fds:?}");
+    let group = read("group");
+    assert_eq!(group[0], group[1]);
+}
+
+#[test]
+fn a_program_that_is_asked_may_look_but_neither_write_nor_use_the_network() {
+    let directory = Directory::new();
+    let [secret, note] = ["secret", "note"].map(|name| directory.at(&format!(".{name}")).display().to_string());
+    directory.put(".secret", 0o600, "seen");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let text = format!(
+        "cat {secret}; (echo > {note}) 2>/dev/null && printf ' written'; (rm {secret}) 2>/dev/null && printf ' removed'\n\
+         bash -c 'echo > /dev/tcp/127.0.0.1/{port}' 2>/dev/null && printf ' connected'; exit 1"
+    );
+    // By itself it does all of that.
+    directory.put("p", 0o755, format!("#!/bin/sh\n{text}\n"));
+    let alone = std::process::Command::new(directory.at("p")).output().unwrap();
+    assert_eq!(String::from_utf8(alone.stdout).unwrap(), "seen written removed connected");
+    std::fs::remove_file(&note).unwrap();
+    directory.put(".secret", 0o600, "seen");
+    let reason = asked(&text, PATIENCE).to_string();
+    assert!(reason.ends_with("; it printed `seen`"), "{reason}");
+    assert!(!std::path::Path::new(&note).exists() && std::path::Path::new(&secret).exists());
 }
 
 #[test]
@@ -204,16 +226,21 @@ fn programs_are_asked_beside_one_another_on_as_many_threads_as_there_are_cores()
     let directory = Directory::new();
     let cores = std::thread::available_parallelism().unwrap().get();
     for number in 0..20 {
-        let (name, log) = (format!("p{number:02}"), directory.at(".ran").display().to_string());
-        let text = format!("echo begin >> {log}; sleep 0.1; echo end >> {log}; echo '{}'", answer(&name));
+        let (name, take) = (format!("p{number:02}"), directory.taking_a_letter());
+        let told = answer(&name).replace("1.0.0", "'$begin$end'");
+        let text = format!("begin=$({take}); sleep 0.1; end=$({take}); echo '{told}'");
         directory.put(&name, 0o755, format!("#!/bin/sh\n{text}\n"));
     }
     let scan = directory.scan();
     assert_eq!(scan.found.len(), 20, "{:?}", directory.refusals(&scan));
     assert!(names(&scan).is_sorted());
+    // The letters in their order, of which each program has taken one at its beginning and one at its end.
+    let mut letters: Vec<_> = scan.found.iter().flat_map(|found| found.version().char_indices()).collect();
+    letters.sort_by_key(|(_, letter)| *letter);
+    assert_eq!(letters.len(), 40);
     let (mut now, mut most) = (0, 0);
-    for line in directory.runs() {
-        now = if line == "begin" { now + 1 } else { now - 1 };
+    for (index, _) in letters {
+        now = if index == 0 { now + 1 } else { now - 1 };
         most = most.max(now);
     }
     assert!(now == 0 && most <= cores && (cores == 1 || most > 1), "{most} at once on {cores} cores");
