@@ -326,7 +326,7 @@ fn configured(spec: PluginSpec, settings: &PluginSettings) -> PluginSpec {
     let config = settings.config.as_ref().map(|config| config.to_string().into_bytes());
     let spec = spec.supervision(settings.supervision).config_data(config.unwrap_or_default());
     let spec = spec.limits(settings.limits.clone()).calls(settings.calls.clone());
-    let spec = spec.limits(settings.limits.clone()).require_sandbox(settings.require_sandbox);
+    let spec = spec.require_sandbox(settings.require_sandbox);
     match &settings.permissions {
         Some(permissions) => spec.permissions(permissions.clone()),
         None => spec,

@@ -42,10 +42,9 @@ pub struct PluginConfig {
 
 impl Default for PluginConfig {
     fn default() -> Self {
-        let (program, args, env, supervision, config, permissions, limits, calls) = Default::default();
-        Self { enabled: true, program, args, env, supervision, config, permissions, limits, calls }
-        let (program, args, env, supervision, config, permissions, limits, require_sandbox) = Default::default();
-        Self { enabled: true, program, args, env, supervision, config, permissions, limits, require_sandbox }
+        let (program, args, env, supervision, config, permissions, limits) = Default::default();
+        let (calls, require_sandbox) = Default::default();
+        Self { enabled: true, program, args, env, supervision, config, permissions, limits, calls, require_sandbox }
     }
 }
 

@@ -7,10 +7,8 @@ use std::time::Duration;
 use rapace_host::{
     BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig, ContractConfig,
     DiscoveryConfig, HostConfig, MemoryConfig, Permissions, PluginConfig, PluginLimits, RestartLimitOverrides,
-    RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch, Token, Unresponsive,
-    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
-    Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes,
-    StorageConfig, SupervisionOverrides, Switch, SyscallProfile, Unresponsive,
+    RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch, SyscallProfile, Token,
+    Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
