@@ -40,6 +40,8 @@ pub mod sleep;
 pub mod slots;
 
 #[cfg(not(loom))]
+pub mod child;
+#[cfg(not(loom))]
 mod lent;
 #[cfg(not(loom))]
 pub mod memory;

@@ -1,4 +1,5 @@
-//! The two mappings of a segment, and the only file of the project with `unsafe`.
+//! The two mappings of a segment, and the only file of the project with `unsafe`. One function, [`before_exec`], has nothing to
+//! do with memory: it is here for its `unsafe` alone.
 //!
 //! [`OwnHalf`] is mapped read-write, [`PeerHalf`] read-only. Above this file memory is a slice of atomic words, or bytes
 //! that were copied, because the other process may write them at any moment. Two kinds of plain bytes in place are the
@@ -10,10 +11,13 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut, Range};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::child::ChildSetup;
 use crate::layout::WORD_BYTES;
 use crate::lent::LentRanges;
 use crate::sync::{AtomicU64, Ordering};
@@ -383,6 +387,19 @@ fn copy_blocks(from: &[AtomicU64], to: &mut [MaybeUninit<u8>]) {
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 use {copy_words as copy_blocks, copy_words as copy_string};
+
+/// Has the children of a command set themselves up between fork and exec.
+pub(crate) fn before_exec(command: &mut Command, setup: ChildSetup) {
+    // SAFETY: `pre_exec` needs a closure that may run in a child which has been forked from a process with threads: it has
+    // this one thread, and a copy of the memory as it was at that moment, locks that others held included.
+    // - It takes no lock, allocates nothing and frees nothing: `ChildSetup::run` goes through two vectors that were filled
+    //   before, and makes the system calls `write` and `prlimit`, on Linux by rustix without the C library. Its error is
+    //   the number of one, which `io::Error` holds in place.
+    // - It does not panic: nothing in it indexes, unwraps or calculates.
+    // - It touches no descriptors but those that `setup` owns, which the child has copies of, and drops none.
+    // - The child's copy of `setup` is never dropped: what follows is `execve` or `_exit`.
+    unsafe { command.pre_exec(move || setup.run()) };
+}
 
 #[cfg(test)]
 mod tests {
