@@ -1,4 +1,4 @@
-//! The two mappings of a segment, and the only file of the project with `unsafe`. One function, [`before_exec`], has nothing to
+//! The two mappings of a segment, and the only file of the project with `unsafe`. One function, `before_exec`, has nothing to
 //! do with memory: it is here for its `unsafe` alone.
 //!
 //! [`OwnHalf`] is mapped read-write, [`PeerHalf`] read-only. Above this file memory is a slice of atomic words, or bytes

@@ -16,6 +16,7 @@ use crate::changes::Observer;
 use crate::config::{CallsConfig, ContractConfig, EventsConfig};
 use crate::host::PluginHost;
 use crate::lifecycle::StateChange;
+use crate::limits::Cgroups;
 use crate::offers::Offers;
 use crate::output::{Listener, OutputLine, OutputThread};
 use crate::permitted::Permitted;
@@ -99,6 +100,7 @@ pub(crate) struct Context {
     pub(crate) contracts: BTreeMap<String, ContractConfig>,
     /// What is done around the calls of all plugins, and to them.
     pub(crate) calls: CallsConfig,
+    pub(crate) cgroups: Cgroups,
     /// The host shuts down: nothing is started any more.
     pub(crate) is_closed: AtomicBool,
 }
@@ -141,6 +143,7 @@ pub struct PluginHostBuilder {
     shutdown_times: ShutdownTimes,
     contracts: BTreeMap<String, ContractConfig>,
     calls: CallsConfig,
+    cgroups: Cgroups,
 }
 
 impl PluginHostBuilder {
@@ -151,6 +154,9 @@ impl PluginHostBuilder {
         let services = Box::new(|_: &PluginScope| BoxedHandler::of(NoService));
         let (offers, events, contracts, calls) = Default::default();
         Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts, calls }
+        let (offers, events, contracts) = Default::default();
+        let cgroups = Cgroups::own();
+        Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts, cgroups }
     }
 
     /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
@@ -219,6 +225,10 @@ impl PluginHostBuilder {
     /// [own](crate::PluginSpec::calls) say of it wins.
     pub fn calls(mut self, calls: CallsConfig) -> Self {
         self.calls = calls;
+    /// Makes no cgroups. Of what limits a plugin's processes there remain those limits that each process has for itself: see
+    /// [`Enforcement`](crate::Enforcement). By default the host divides its own cgroups where it can.
+    pub fn without_cgroups(mut self) -> Self {
+        self.cgroups = Cgroups::none();
         self
     }
 
@@ -235,6 +245,7 @@ impl PluginHostBuilder {
             OutputThread::start(self.listener, self.log_listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
         let Self { config, services, offers, observer, shutdown_times, contracts, calls, .. } = self;
+        let Self { config, services, offers, observer, shutdown_times, contracts, cgroups, .. } = self;
         let events = self.events.map(HostEvents::new);
         let is_closed = AtomicBool::new(false);
         let context = Context {
@@ -248,6 +259,7 @@ impl PluginHostBuilder {
             attendance,
             contracts,
             calls,
+            cgroups,
             is_closed,
         };
         Ok(PluginHost::new(context))

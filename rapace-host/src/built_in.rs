@@ -66,6 +66,7 @@ impl PluginKind for BuiltInKind {
         spawned.map_err(StartCause::os("start a thread"))?;
         *self.life.lock() = Some(plugin);
         Ok(Connection { socket, process: None, output: None, sandbox: None })
+        Ok(Connection::new(socket))
     }
 
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rapace_session::{CallError, SessionEnd, describe_exit};
 
+use crate::limits::Overrun;
+
 /// A plugin that ended without being told to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -17,6 +19,8 @@ pub struct CrashReport {
     pub end: Arc<SessionEnd>,
     /// How long it had run.
     pub uptime: Duration,
+    /// The limits of the operating system that it had met.
+    pub overruns: Vec<Overrun>,
     /// The end of what it printed to standard error.
     pub stderr: String,
 }
@@ -51,7 +55,13 @@ fn in_words(exit: Option<ExitStatus>) -> String {
 
 impl fmt::Display for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it {} {:.1?} after its start", in_words(self.exit), self.uptime)?;
+        match self.overruns.iter().find(|overrun| overrun.killed) {
+            Some(overrun) => write!(f, "it was killed for using {overrun}")?,
+            None => write!(f, "it {}", in_words(self.exit))?,
+        }
+        write!(f, " {:.1?} after its start", self.uptime)?;
+        let others = self.overruns.iter().filter(|overrun| !overrun.killed);
+        others.into_iter().try_for_each(|overrun| write!(f, "; it would have used {overrun}"))?;
         match &*self.end {
             SessionEnd::PeerGone(_) => Ok(()),
             end => write!(f, "; {end}"),

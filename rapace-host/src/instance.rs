@@ -17,6 +17,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::builder::Context;
 use crate::ending::{CrashReport, Ending};
 use crate::kind::Connection;
+use crate::limits::{Enclosure, Enforcement, Usage, watch_processor_time};
 use crate::output::{Output, Stream};
 use crate::sandbox::SandboxReport;
 use crate::scope::{Limit, PluginScope};
@@ -34,6 +35,8 @@ pub(crate) struct Instance {
     pidfd: Option<OwnedFd>,
     started: Instant,
     output: Option<Output>,
+    enclosure: Option<Arc<Enclosure>>,
+    enforcement: Enforcement,
     crash: OnceLock<CrashReport>,
     scope: PluginScope,
     /// Of what the session has refused, what the scope has been told.
@@ -54,13 +57,18 @@ impl Instance {
             return Err(of_cause(StartCause::NotSandboxed(reason)));
         }
         let Connection { socket, process, output, sandbox } =
+        let Connection { socket, process, output, enclosure } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
         let read = |(stdout, stderr)| context.output.read(scope, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
+        let own = enclosure.as_ref().map(|enclosure| enclosure.enforcement());
+        let enforcement = own.unwrap_or_else(|| Enforcement::nothing(scope.limits()));
         tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
         if let Some(sandbox) = &sandbox {
             note(&spec.name, pid, sandbox);
+        if let Some(enclosure) = &enclosure {
+            context.attendance.spawn(watch_processor_time(Arc::downgrade(enclosure)));
         }
         let config = Config { registry: offered, ..spec.configured(&context.config) };
         let handshake = || {
@@ -75,6 +83,7 @@ impl Instance {
                 None => {
                     let (crash, scope, refused) = (OnceLock::new(), scope.clone(), Mutex::default());
                     Ok(Self { session, pid, sandbox, pidfd, started, output, crash, scope, refused })
+                    Ok(Self { session, pid, pidfd, started, output, enclosure, enforcement, crash, scope, refused })
                 }
                 Some((service, expected, found)) => {
                     session.close(&Status::new(Code::FailedPrecondition, "a service is missing"));
@@ -153,12 +162,14 @@ impl Instance {
             self.settle();
             let exit = self.session.reap(EXIT_PATIENCE);
             let end = self.session.end().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(exit)));
-            CrashReport { exit, end, uptime: self.uptime(), stderr: tail(self.output.as_ref(), Stream::Stderr) }
+            let overruns = self.enclosure.as_ref().map(|enclosure| enclosure.overruns()).unwrap_or_default();
+            let stderr = tail(self.output.as_ref(), Stream::Stderr);
+            CrashReport { exit, end, overruns, uptime: self.uptime(), stderr }
         });
         report.clone()
     }
 
-    /// Has the scope count what the session has refused.
+    /// Has the scope count what the session and the operating system have refused.
     pub(crate) fn settle(&self) {
         let mut told = self.refused.lock();
         let stats = self.session.stats();
@@ -167,6 +178,21 @@ impl Instance {
             self.scope.overrun_by(limit, now - told, "its session has refused that");
         }
         *told = now;
+        if let Some(enclosure) = &self.enclosure {
+            enclosure.notice();
+        }
+    }
+
+    /// By what it is held to the operating system's limits.
+    pub(crate) fn enforcement(&self) -> Enforcement {
+        self.enforcement
+    }
+
+    /// What it uses, while it runs.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let usage = self.enclosure.as_ref()?.usage(self.pid)?;
+        // Of one that has ended the id may be another's.
+        (!self.has_ended_within(Duration::ZERO)).then_some(usage)
     }
 
     /// How long it has been there.

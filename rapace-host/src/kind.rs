@@ -13,6 +13,7 @@ use rapace_core::socket::Socket;
 use rapace_session::{Process, Status};
 
 use crate::builder::Context;
+use crate::limits::Enclosure;
 use crate::program::{OpenProgram, Program};
 use crate::sandbox::{self, Demand, SandboxReport, SpawnError};
 use crate::scope::PluginScope;
@@ -79,6 +80,7 @@ impl fmt::Debug for NewLife<'_> {
 
 /// One life of a plugin, before the handshake.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Connection {
     /// The host's end.
     pub socket: Socket,
@@ -88,6 +90,16 @@ pub struct Connection {
     pub output: Option<(ChildStdout, ChildStderr)>,
     /// The sandbox that it is in, if it is in one.
     pub sandbox: Option<SandboxReport>,
+    /// What the process is held by.
+    pub(crate) enclosure: Option<Arc<Enclosure>>,
+}
+
+impl Connection {
+    /// Without a process of its own, and without output.
+    #[must_use]
+    pub fn new(socket: Socket) -> Self {
+        Self { socket, process: None, output: None, enclosure: None }
+    }
 }
 
 /// A program: each life is a process.
@@ -105,6 +117,7 @@ impl PluginKind for ProgramKind {
 
     fn is_confined(&self) -> bool {
         true
+        start(life, command(Command::new(&self.0), life), &self.0, None)
     }
 }
 
@@ -170,10 +183,28 @@ fn start(
         None => command.spawn().map(|child| (child, None)).map_err(SpawnError::Execute),
     };
     // It holds a copy of their ends, which would hide the end of theirs.
+        start(life, command(opened.command(), life), self.program.path(), Some(&opened))
+    }
+}
+
+/// Starts the process, with its end of the socket as standard input (SPEC E1).
+fn start(
+    life: &NewLife<'_>,
+    mut command: Command,
+    program: &Path,
+    opened: Option<&OpenProgram>,
+) -> Result<Connection, StartCause> {
+    let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
+    command.stdin(theirs.into_fd()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let enclosure = Arc::new(Enclosure::around(&mut command, life.scope, life.host.map(|host| &host.cgroups)));
+    let spawned = command.spawn();
+    // It holds a copy of their end, which would hide the end of theirs.
     drop(command);
     let (mut child, sandbox) = spawned.map_err(|error| StartCause::of_spawn(error, program))?;
     opened.map_or(Ok(()), |opened| opened.check_started(&mut child)).map_err(StartCause::of_verification)?;
     let output = (ChildStdout::from(OwnedFd::from(stdout)), ChildStderr::from(OwnedFd::from(stderr)));
     let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
     Ok(Connection { socket, process: Some(process), output: Some(output), sandbox })
+    let process = Some(enclosure.close_behind(process));
+    Ok(Connection { socket, process, output, enclosure: Some(enclosure) })
 }

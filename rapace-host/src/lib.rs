@@ -11,6 +11,7 @@
 //!     supervisor.rs              does what the lifecycle asks for
 //!       lifecycle.rs             states and events, as a pure function
 //!     instance.rs                one life of a plugin: its process, its session, its end
+//!       limits.rs                what the operating system holds the process to
 //!     changes.rs                 who is told of states
 //!     output.rs, tail.rs         what plugins print
 //!     services.rs                what the host does for plugins: its log, its events
@@ -41,6 +42,7 @@ mod deployment;
 mod discovery;
 mod document;
 mod host;
+mod limits;
 mod manifest;
 mod permissions;
 mod plugin;
@@ -97,6 +99,7 @@ pub use health::Health;
 pub use host::PluginHost;
 pub use kind::{Connection, NewLife, PluginKind};
 pub use lifecycle::{PluginAction, PluginEvent, PluginState, StateChange, state_diagram};
+pub use limits::{Enforcement, Means, Overrun, Usage};
 pub use manifest::{Manifest, ManifestError};
 pub use output::{OutputLine, Stream};
 pub use permissions::{Permissions, PluginLimits, SharedStorage, SyscallProfile};

@@ -57,19 +57,22 @@ pub enum SharedStorage {
     Write,
 }
 
-/// What a plugin may use; what is not named is not limited.
+/// What a plugin may use; what is not named is not limited. The first four are the operating system's to enforce, for each
+/// of its processes with all that this starts: `Enforcement` tells by what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
-    /// Bytes of memory.
+    /// Bytes of memory. One that uses more is killed; where the host has no cgroups, it is refused memory instead, and what it
+    /// has not touched counts too.
     #[serde(deserialize_with = "optional")]
     #[schemars(with = "Option<Written<u64>>")]
     pub memory_bytes: Option<u64>,
-    /// Seconds of a processor's time.
+    /// Seconds of a processor's time in one life. Then its process is sent SIGXCPU, and killed a second later.
     pub cpu_seconds: Option<u64>,
-    /// Open files.
+    /// Open files of each process. One that opens more is told so by the operating system, and the host is not: there is nothing
+    /// to count.
     pub open_files: Option<u64>,
-    /// Processes and threads.
+    /// Processes and threads. One that starts more is refused them.
     pub processes: Option<u64>,
     /// Calls to the host that each of its processes has in flight, streams among them.
     pub calls: Option<u32>,

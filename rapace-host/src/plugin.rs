@@ -24,6 +24,7 @@ use crate::gate::{AtGate, PluginGate};
 use crate::health::Health;
 use crate::instance::Instance;
 use crate::lifecycle::{PluginEvent, PluginState, StateChange};
+use crate::limits::{Enforcement, Usage};
 use crate::look::look_after;
 use crate::policy::Supervision;
 use crate::sandbox::SandboxReport;
@@ -84,6 +85,8 @@ pub struct InstanceInfo {
     pub calls_in_flight: usize,
     /// What it is confined to, and what of that holds, while it runs; none for one that is trusted.
     pub sandbox: Option<SandboxReport>,
+    /// By what it is held to the limits that the operating system can enforce, while it runs.
+    pub enforcement: Option<Enforcement>,
 }
 
 impl AsCaller for PluginHandle {
@@ -179,9 +182,16 @@ impl PluginHandle {
                 uptime: of(Instance::uptime),
                 calls_in_flight: instance.as_ref().map_or(0, |instance| instance.session.stats().calls_in_flight),
                 sandbox: instance.as_ref().and_then(|instance| instance.sandbox.clone()),
+                enforcement: instance.as_ref().map(|instance| instance.enforcement()),
             }
         };
         self.0.seats().iter().map(info).collect()
+    }
+
+    /// What its processes use now; none when none of its own runs. Files of the kernel's are read for it.
+    pub fn usage(&self) -> Option<Usage> {
+        let usages: Vec<_> = self.0.instances().filter_map(|(_, instance)| instance.usage()).collect();
+        (!usages.is_empty()).then(|| usages.into_iter().sum())
     }
 
     /// The id of its process, while it runs; of the first of several.
