@@ -134,7 +134,6 @@ impl PluginKind for Joined {
 
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
         match self.socket.lock().take() {
-            Some(socket) => Ok(Connection { socket, process: None, output: None, sandbox: None }),
             Some(socket) => Ok(Connection::new(socket)),
             None => self.behind.connect(life),
         }

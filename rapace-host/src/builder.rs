@@ -153,10 +153,20 @@ impl PluginHostBuilder {
         let shutdown_times = ShutdownTimes::default();
         let services = Box::new(|_: &PluginScope| BoxedHandler::of(NoService));
         let (offers, events, contracts, calls) = Default::default();
-        Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts, calls }
-        let (offers, events, contracts) = Default::default();
         let cgroups = Cgroups::own();
-        Self { config, services, offers, observer, events, listener, log_listener, shutdown_times, contracts, cgroups }
+        Self {
+            config,
+            services,
+            offers,
+            observer,
+            events,
+            listener,
+            log_listener,
+            shutdown_times,
+            contracts,
+            calls,
+            cgroups,
+        }
     }
 
     /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
@@ -225,6 +235,9 @@ impl PluginHostBuilder {
     /// [own](crate::PluginSpec::calls) say of it wins.
     pub fn calls(mut self, calls: CallsConfig) -> Self {
         self.calls = calls;
+        self
+    }
+
     /// Makes no cgroups. Of what limits a plugin's processes there remain those limits that each process has for itself: see
     /// [`Enforcement`](crate::Enforcement). By default the host divides its own cgroups where it can.
     pub fn without_cgroups(mut self) -> Self {
@@ -244,8 +257,7 @@ impl PluginHostBuilder {
         let output =
             OutputThread::start(self.listener, self.log_listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
-        let Self { config, services, offers, observer, shutdown_times, contracts, calls, .. } = self;
-        let Self { config, services, offers, observer, shutdown_times, contracts, cgroups, .. } = self;
+        let Self { config, services, offers, observer, shutdown_times, contracts, calls, cgroups, .. } = self;
         let events = self.events.map(HostEvents::new);
         let is_closed = AtomicBool::new(false);
         let context = Context {

@@ -65,7 +65,6 @@ impl PluginKind for BuiltInKind {
         let spawned = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(join);
         spawned.map_err(StartCause::os("start a thread"))?;
         *self.life.lock() = Some(plugin);
-        Ok(Connection { socket, process: None, output: None, sandbox: None })
         Ok(Connection::new(socket))
     }
 

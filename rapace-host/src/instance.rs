@@ -56,8 +56,7 @@ impl Instance {
         if let Some(reason) = spec.unconfined() {
             return Err(of_cause(StartCause::NotSandboxed(reason)));
         }
-        let Connection { socket, process, output, sandbox } =
-        let Connection { socket, process, output, enclosure } =
+        let Connection { socket, process, output, sandbox, enclosure } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
         let read = |(stdout, stderr)| context.output.read(scope, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
@@ -67,6 +66,7 @@ impl Instance {
         tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
         if let Some(sandbox) = &sandbox {
             note(&spec.name, pid, sandbox);
+        }
         if let Some(enclosure) = &enclosure {
             context.attendance.spawn(watch_processor_time(Arc::downgrade(enclosure)));
         }
@@ -82,8 +82,19 @@ impl Instance {
             Ok((pidfd, session)) => match lacking(&spec.provides, &session.peer().registry) {
                 None => {
                     let (crash, scope, refused) = (OnceLock::new(), scope.clone(), Mutex::default());
-                    Ok(Self { session, pid, sandbox, pidfd, started, output, crash, scope, refused })
-                    Ok(Self { session, pid, pidfd, started, output, enclosure, enforcement, crash, scope, refused })
+                    Ok(Self {
+                        session,
+                        pid,
+                        sandbox,
+                        pidfd,
+                        started,
+                        output,
+                        enclosure,
+                        enforcement,
+                        crash,
+                        scope,
+                        refused,
+                    })
                 }
                 Some((service, expected, found)) => {
                     session.close(&Status::new(Code::FailedPrecondition, "a service is missing"));

@@ -98,7 +98,7 @@ impl Connection {
     /// Without a process of its own, and without output.
     #[must_use]
     pub fn new(socket: Socket) -> Self {
-        Self { socket, process: None, output: None, enclosure: None }
+        Self { socket, process: None, output: None, sandbox: None, enclosure: None }
     }
 }
 
@@ -117,7 +117,6 @@ impl PluginKind for ProgramKind {
 
     fn is_confined(&self) -> bool {
         true
-        start(life, command(Command::new(&self.0), life), &self.0, None)
     }
 }
 
@@ -176,6 +175,7 @@ fn start(
     let pipe = || std::io::pipe().map_err(StartCause::os("make a pipe"));
     let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
     command.stdin(theirs.into_fd()).stdout(their_stdout).stderr(their_stderr);
+    let enclosure = Arc::new(Enclosure::around(&mut command, life.scope, life.host.map(|host| &host.cgroups)));
     let spawned = match life.scope.permissions() {
         Some(permissions) => {
             sandbox::spawn(&mut command, opened, permissions, life.demand).map(|(child, report)| (child, Some(report)))
@@ -183,28 +183,11 @@ fn start(
         None => command.spawn().map(|child| (child, None)).map_err(SpawnError::Execute),
     };
     // It holds a copy of their ends, which would hide the end of theirs.
-        start(life, command(opened.command(), life), self.program.path(), Some(&opened))
-    }
-}
-
-/// Starts the process, with its end of the socket as standard input (SPEC E1).
-fn start(
-    life: &NewLife<'_>,
-    mut command: Command,
-    program: &Path,
-    opened: Option<&OpenProgram>,
-) -> Result<Connection, StartCause> {
-    let (socket, theirs) = Socket::pair().map_err(StartCause::os("make a socket"))?;
-    command.stdin(theirs.into_fd()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let enclosure = Arc::new(Enclosure::around(&mut command, life.scope, life.host.map(|host| &host.cgroups)));
-    let spawned = command.spawn();
-    // It holds a copy of their end, which would hide the end of theirs.
     drop(command);
     let (mut child, sandbox) = spawned.map_err(|error| StartCause::of_spawn(error, program))?;
     opened.map_or(Ok(()), |opened| opened.check_started(&mut child)).map_err(StartCause::of_verification)?;
     let output = (ChildStdout::from(OwnedFd::from(stdout)), ChildStderr::from(OwnedFd::from(stderr)));
     let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
-    Ok(Connection { socket, process: Some(process), output: Some(output), sandbox })
     let process = Some(enclosure.close_behind(process));
-    Ok(Connection { socket, process, output, enclosure: Some(enclosure) })
+    Ok(Connection { socket, process, output: Some(output), sandbox, enclosure: Some(enclosure) })
 }
