@@ -111,6 +111,15 @@ pub struct Refusal {
     pub text: String,
 }
 
+/// Whose process is at the other end, by the kernel's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// The process, as it was when it connected. It may be gone by now, and its id another one's.
+    pub process_id: u32,
+    /// Its effective user then.
+    pub user_id: u32,
+}
+
 /// What became of a bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -211,6 +220,17 @@ impl Socket {
         let null = std::fs::File::open("/dev/null").map_err(os("open /dev/null"))?;
         nix::unistd::dup2_stdin(null).map_err(os("replace standard input"))?;
         Ok(socket)
+    }
+
+    /// Who connected, or made the pair.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
+        let found = sockopt::socket_peercred(self)?;
+        let process_id = found.pid.as_raw_pid().unsigned_abs();
+        Ok(PeerCredentials { process_id, user_id: found.uid.as_raw() })
     }
 
     /// Gives the descriptor up, to be inherited or sent.

@@ -428,6 +428,15 @@ fn a_listener_leaves_the_socket_of_its_successor() {
 }
 
 #[test]
+fn who_has_connected_is_known() {
+    let directory = Directory::new("credentials");
+    let listener = Listener::bind(directory.0.join("host")).unwrap();
+    let _plugin = Socket::connect(listener.path()).unwrap();
+    let found = listener.accept(soon()).unwrap().peer_credentials().unwrap();
+    assert_eq!((found.process_id, found.user_id), (std::process::id(), rustix::process::geteuid().as_raw()));
+}
+
+#[test]
 fn a_path_that_cannot_be_used_is_an_error() {
     for path in ["", "/there/is/no/such/directory", &"x".repeat(109)] {
         assert!(matches!(Listener::bind(path), Err(SocketError::Os { .. })), "{path}");

@@ -1,7 +1,7 @@
 //! Where peers meet that did not start each other: a listening socket in the file system (SPEC E4).
 
 use std::fs::symlink_metadata;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -69,6 +69,12 @@ impl Listener {
     /// Where this listens.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
