@@ -6,12 +6,14 @@
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
+#[cfg(feature = "tokio")]
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rapace_core::crash::{Point, crash_point};
 use rapace_core::descriptor::{Flags, Frame, FrameHeader, Kind, Verb};
-use rapace_core::link::{Link, Pulse};
+use rapace_core::link::{Link, Pulse, SocketNews};
 use rapace_core::offer::{Backing, Offer, OfferError};
 use rapace_core::segment::{HalfFds, Segment, SegmentError};
 use rapace_core::sleep::Interest;
@@ -211,6 +213,23 @@ impl<R: Role> Handshake<R> {
     ///
     /// A refusal by either side, with the reason; the peer's death or silence; a broken rule.
     pub fn finish(mut self, handler: impl Handler) -> Result<Session<R>, HandshakeError> {
+        let mut greeting = self.greet(&handler)?;
+        loop {
+            if let Some(peer) = self.step(&mut greeting)? {
+                return self.open(peer, handler);
+            }
+            let left = self.left(&greeting)?;
+            if !self.fall_asleep()? {
+                let ready =
+                    self.link.socket().wait(self.process.as_ref().map(|process| process.as_fd()), Some(left))?;
+                greeting.ended = ready.hangup || ready.process;
+            }
+            greeting.ended |= self.wake_up()?.ended;
+        }
+    }
+
+    /// Has its own hello ready to be sent.
+    pub(crate) fn greet(&mut self, handler: &impl Handler) -> Result<Greeting, HandshakeError> {
         if self.config.registry.services().is_empty() {
             self.config.registry = handler.registry().map_err(HandshakeError::OwnHello)?;
             self.hello = own_hello::<R>(&self.config)?;
@@ -223,61 +242,75 @@ impl<R: Role> Handshake<R> {
             std::mem::take(&mut self.hello),
         );
         self.link.set_pulse(Pulse::Active);
-        let mut ended = false;
-        let peer = loop {
-            greeting.outbox.flush(&mut self.link, |_| {})?;
-            crash_point(if greeting.outbox.is_empty() { Point::HelloSent } else { Point::HelloHalfSent });
-            // Once nothing is due, a frame that comes before our answer has gone out is one out of order.
-            while greeting.due().is_some() || !greeting.outbox.is_empty() {
-                let Some(frame) = self.link.receive()? else { break };
-                self.link.beat();
-                if let Err(error) = greeting.handle(frame, &mut self.link, &self.config, R::SIDE) {
-                    self.link.flush();
-                    return Err(error);
-                }
+        Ok(greeting)
+    }
+
+    /// Takes what has come and sends what there is room for; gives the peer once both sides have agreed.
+    pub(crate) fn step(&mut self, greeting: &mut Greeting) -> Result<Option<PeerInfo>, HandshakeError> {
+        greeting.outbox.flush(&mut self.link, |_| {})?;
+        crash_point(if greeting.outbox.is_empty() { Point::HelloSent } else { Point::HelloHalfSent });
+        // Once nothing is due, a frame that comes before our answer has gone out is one out of order.
+        while greeting.due().is_some() || !greeting.outbox.is_empty() {
+            let Some(frame) = self.link.receive()? else { break };
+            self.link.beat();
+            if let Err(error) = greeting.handle(frame, &mut self.link, &self.config, R::SIDE) {
+                self.link.flush();
+                return Err(error);
             }
-            greeting.outbox.flush(&mut self.link, |_| {})?;
-            crash_point(if greeting.outbox.is_empty() { Point::HelloSent } else { Point::HelloHalfSent });
-            if greeting.heard && greeting.outbox.is_empty() {
-                crash_point(Point::AcceptSent);
-            }
-            self.link.flush();
-            if greeting.due().is_none()
-                && greeting.outbox.is_empty()
-                && let Some(peer) = greeting.peer.take()
-            {
-                break peer;
-            }
-            if ended {
-                return Err(self.peer_gone());
-            }
-            ended = self.sleep(greeting.due().unwrap_or("room for the hello"))?;
-        };
+        }
+        greeting.outbox.flush(&mut self.link, |_| {})?;
+        crash_point(if greeting.outbox.is_empty() { Point::HelloSent } else { Point::HelloHalfSent });
+        if greeting.heard && greeting.outbox.is_empty() {
+            crash_point(Point::AcceptSent);
+        }
+        self.link.flush();
+        if greeting.due().is_none()
+            && greeting.outbox.is_empty()
+            && let Some(peer) = greeting.peer.take()
+        {
+            return Ok(Some(peer));
+        }
+        if greeting.ended { Err(self.peer_gone()) } else { Ok(None) }
+    }
+
+    /// Both sides have agreed.
+    pub(crate) fn open(self, peer: PeerInfo, handler: impl Handler) -> Result<Session<R>, HandshakeError> {
         crash_point(Point::SessionOpen);
         debug!(peer = %peer.name, version = %peer.version, side = %R::SIDE, "session open");
         Ok(Session::new(self.link, self.process, self.config, peer, Box::new(handler))?)
     }
 
-    /// Sleeps until something comes; says whether the peer is gone.
-    fn sleep(&mut self, due: &'static str) -> Result<bool, HandshakeError> {
+    /// How long the peer still has.
+    pub(crate) fn left(&self, greeting: &Greeting) -> Result<Duration, HandshakeError> {
         let waited = self.config.timeouts.start;
         let left = waited.saturating_sub(self.start.elapsed());
         if left.is_zero() {
-            return Err(HandshakeError::TimedOut { due, waited });
+            return Err(HandshakeError::TimedOut { due: greeting.due().unwrap_or("room for the hello"), waited });
         }
+        Ok(left)
+    }
+
+    /// Announces a sleep; says whether something has come already, so that there is none.
+    pub(crate) fn fall_asleep(&mut self) -> Result<bool, HandshakeError> {
         self.link.arm(Interest::FramesAndRoom);
-        let came = self.link.has_news(Interest::FramesAndRoom)?;
-        let mut ended = false;
-        if !came {
-            let ready = self.link.socket().wait(self.process.as_ref().map(|process| process.as_fd()), Some(left))?;
-            ended = ready.hangup || ready.process;
-        }
+        Ok(self.link.has_news(Interest::FramesAndRoom)?)
+    }
+
+    /// Reads the socket behind a sleep.
+    pub(crate) fn wake_up(&mut self) -> Result<SocketNews, HandshakeError> {
         self.link.disarm();
         let news = self.link.read_socket()?;
-        if let Some(refusal) = news.refusal {
-            return Err(HandshakeError::RefusedByPeer(refused_offer(refusal)));
+        match news.refusal {
+            Some(refusal) => Err(HandshakeError::RefusedByPeer(refused_offer(refusal))),
+            None => Ok(news),
         }
-        Ok(ended || news.ended)
+    }
+
+    /// What the socket and the process are watched by.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn fds(&self) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+        let process = self.process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
+        Ok((self.link.socket().as_fd().try_clone_to_owned()?, process))
     }
 
     fn peer_gone(&mut self) -> HandshakeError {
@@ -304,12 +337,14 @@ pub(crate) const EXIT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The exchange of hellos, as a state machine.
 #[derive(Debug, Default)]
-struct Greeting {
+pub(crate) struct Greeting {
     outbox: Outbox,
     hello: Vec<u8>,
     peer: Option<PeerInfo>,
     heard: bool,
     accepted: bool,
+    /// The peer is gone: what it has sent before counts.
+    pub(crate) ended: bool,
 }
 
 impl Greeting {

@@ -40,6 +40,7 @@ mod alarm;
 mod caller;
 mod calling;
 mod clock;
+mod connect;
 mod draft;
 mod drain;
 mod executor;

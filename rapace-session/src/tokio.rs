@@ -4,6 +4,9 @@
 //! moment on its own, if it is the only one in flight, so that a quick reply needs no task switch; then it leaves that
 //! to the attendant.
 
+mod handshake;
+mod listener;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -33,6 +36,8 @@ use crate::session::{CallOptions, Session};
 use crate::shared::{Purpose, Shared};
 use crate::state::{SocketRead, State};
 use crate::status::{Code, Status};
+
+pub use listener::AsyncListener;
 
 /// Calls of the peer that are run before other tasks have their turn.
 const CALLS_PER_POLL: usize = 32;

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rapace_core::socket::Socket;
-use rapace_session::tokio::AsyncSession;
+use rapace_core::socket::{Listener, Socket};
+use rapace_session::tokio::{AsyncListener, AsyncSession};
 use rapace_session::{
-    CallError, CallOptions, Code, Config, Handler, Handshake, IncomingCall, NoService, PeerA, PeerB, Session,
-    SessionEnd, Status,
+    CallError, CallOptions, Code, Config, Handler, Handshake, HandshakeError, IncomingCall, NoService, PeerA, PeerB,
+    Session, SessionEnd, Status, Timeouts,
 };
 
 fn pair(a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
@@ -186,4 +186,37 @@ async fn calls_in_a_row_of_a_task_to_a_task_ring_no_bells() {
         runtime.block_on(async { AsyncSession::new(server).unwrap().ended().await });
     });
     check_that_nobody_sleeps(AsyncSession::new(host).unwrap(), plugin).await;
+}
+
+#[tokio::test]
+async fn peers_meet_at_a_listener_and_one_that_is_silent_holds_no_thread() {
+    let path = std::env::temp_dir().join(format!("rapace-tokio-{}.sock", std::process::id()));
+    let listener = AsyncListener::new(Listener::bind(&path).unwrap()).unwrap();
+    let to = listener.path().to_owned();
+    let short = Config {
+        timeouts: Timeouts { start: Duration::from_millis(50), ..Timeouts::default() },
+        ..Config::new("a", "1")
+    };
+    let silent = Socket::connect(&to).unwrap();
+    let handshake = Handshake::<PeerA>::offer(listener.accept().await.unwrap(), None, short.clone()).unwrap();
+    let error = handshake.finish_async(NoService).await.unwrap_err();
+    assert!(matches!(error, HandshakeError::TimedOut { due: "hello", .. }), "{error}");
+    drop(silent);
+    drop(Socket::connect(&to).unwrap());
+    let gone = listener.accept().await.unwrap();
+    let error = match Handshake::<PeerA>::offer(gone, None, short) {
+        Ok(handshake) => handshake.finish_async(NoService).await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(error, HandshakeError::PeerGone(None)), "{error}");
+    let caller = thread::spawn(move || {
+        let session = Session::connect(to, Config::new("b", "1"), NoService).unwrap();
+        session.call(1, b"hello", &CallOptions::new()).unwrap().body.to_vec()
+    });
+    // All on this one thread.
+    let socket = listener.accept().await.unwrap();
+    let handshake = Handshake::<PeerA>::offer(socket, None, Config::new("a", "1")).unwrap();
+    let session = AsyncSession::new(handshake.finish_async(echo).await.unwrap()).unwrap();
+    session.ended().await;
+    assert_eq!(caller.join().unwrap(), b"hello");
 }
