@@ -338,6 +338,16 @@ impl Link {
         Ok((self.producer.consumed_seen(), self.return_reader.taken()))
     }
 
+    /// Frames that were published and that the peer has not said to have taken.
+    ///
+    /// # Errors
+    ///
+    /// A fault in what the peer says about its progress.
+    pub fn unread(&mut self) -> Result<u64, PeerFault> {
+        self.producer.refresh(self.peer.words(header::CONSUMED, 1))?;
+        Ok(self.producer.published() - self.producer.consumed_seen())
+    }
+
     /// Whether the peer has published something that was not taken: [`Link::receive`] says what.
     #[inline]
     pub fn has_frame(&self) -> bool {

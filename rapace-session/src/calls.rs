@@ -1,5 +1,7 @@
 //! The calls that this side has in flight: an index and a generation each, no hashing (SPEC C1, C2, C7).
 
+mod listed;
+
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;

@@ -40,6 +40,7 @@ mod alarm;
 mod caller;
 mod calling;
 mod clock;
+mod condition;
 mod connect;
 mod draft;
 mod drain;
@@ -82,6 +83,7 @@ pub use body::Body;
 pub use caller::{AsCaller, Caller};
 pub use calling::Calling;
 pub use calls::Reply;
+pub use condition::{CallInFlight, CallsInFlight, Condition, Pulse};
 pub use config::{Config, FaultInjection, Prefault, ReadInPlace, SegmentBacking, WaitStrategy};
 #[doc(hidden)]
 pub use draft::{Draft, DraftWriter};

@@ -72,6 +72,14 @@ impl Liveness {
         if silent >= self.timeout { PeerState::Unresponsive { silent } } else { PeerState::Alive }
     }
 
+    /// How long it has made no progress though it owed some, by what it says now.
+    pub(crate) fn silent(&mut self, pulse: Pulse, heartbeat: u64, now: Instant) -> Duration {
+        match self.judge(pulse, heartbeat, now) {
+            PeerState::Dormant => Duration::ZERO,
+            _ => now.saturating_duration_since(self.moved),
+        }
+    }
+
     /// When to look again, for a waiter that depends on the peer.
     pub(crate) fn next_look(&self) -> Duration {
         self.timeout.max(SHORTEST_LOOK)

@@ -17,6 +17,7 @@ use rapace_core::slots::Class;
 use rapace_core::{PeerFault, Side};
 
 use crate::calls::{CallKey, CallTable, Outcome};
+use crate::condition::CallsInFlight;
 use crate::error::{CallError, SessionEnd};
 use crate::fault::{Fault, FaultPolicy};
 use crate::flow::{Flows, Inflow, Outflow, Streams};
@@ -84,6 +85,8 @@ pub(crate) struct Machine {
     /// Requests that were one too many.
     calls_refused: u64,
     end: Option<Arc<SessionEnd>>,
+    /// What was in flight when it ended, until somebody takes note of it.
+    last_calls: Option<Box<(CallsInFlight, CallsInFlight)>>,
     wakes: Vec<Waker>,
     /// Streams that wait for room, to be woken when there is some.
     wait_for_room: Vec<StreamKey>,
@@ -114,6 +117,7 @@ impl Machine {
             requests_refused: 0,
             calls_refused: 0,
             end: None,
+            last_calls: None,
             wakes: Vec::new(),
             wait_for_room: Vec::new(),
             items_sent: 0,
@@ -571,6 +575,7 @@ impl Machine {
             return;
         }
         let end = Arc::new(end);
+        self.last_calls = Some(Box::new(self.list_calls()));
         let unsent: Vec<_> = self.outbox.requests().collect();
         self.calls.fail(&end, &unsent, &mut self.wakes, &mut self.kept);
         self.served.clear(&mut self.kept, &mut self.wakes);

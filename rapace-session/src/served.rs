@@ -1,5 +1,7 @@
 //! The calls that the peer has in flight to this side (SPEC C1, C2, C6, C7).
 
+mod listed;
+
 use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::{Duration, Instant};

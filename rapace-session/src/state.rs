@@ -11,6 +11,7 @@ use rapace_core::wait::{Calibration, Spinner, WaitStrategy};
 
 use crate::calls::CallKey;
 use crate::clock;
+use crate::condition::Condition;
 use crate::error::{CallError, SessionEnd};
 use crate::liveness::{Liveness, PeerState};
 use crate::machine::{Machine, Request, Unsent};
@@ -43,6 +44,8 @@ pub(crate) struct State {
     news_to_sleeper: u64,
     room: (u64, u64),
     settled: bool,
+    /// How it was when it ended.
+    pub(crate) last_condition: Option<Box<Condition>>,
     /// Handlers that are not ready.
     pub(crate) tasks: Tasks,
     /// A call was begun since a task was polled.
@@ -112,6 +115,7 @@ impl State {
             news_to_sleeper: 0,
             room: (0, 0),
             settled: false,
+            last_condition: None,
             tasks: Tasks::default(),
             task_is_due: false,
             soonest: None,
@@ -488,6 +492,7 @@ impl State {
         let mut unwanted = Vec::new();
         if self.machine.end().is_some() && !self.settled {
             self.settled = true;
+            self.keep_condition();
             self.waiters.wake_all(self.machine.wakes());
             self.machine.wakes().extend(self.attendant.take());
             self.link.flush();

@@ -1,11 +1,22 @@
 //! What a session counts.
 
 use super::Machine;
+use crate::condition::CallsInFlight;
 
 impl Machine {
     /// Calls in flight: ours, and the peer's.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         (self.calls.in_flight(), self.served.in_flight())
+    }
+
+    /// The same, one by one.
+    pub(crate) fn list_calls(&self) -> (CallsInFlight, CallsInFlight) {
+        (self.calls.list(), self.served.list())
+    }
+
+    /// Those that were in flight when the session ended, once.
+    pub(crate) fn take_last_calls(&mut self) -> Option<(CallsInFlight, CallsInFlight)> {
+        self.last_calls.take().map(|calls| *calls)
     }
 
     /// Whether a call of ours has ended since this was last asked.
