@@ -338,14 +338,16 @@ impl Link {
         Ok((self.producer.consumed_seen(), self.return_reader.taken()))
     }
 
-    /// Frames that were published and that the peer has not said to have taken.
+    /// Own descriptors that the peer has not taken, as far as it has said so.
     ///
     /// # Errors
     ///
-    /// A fault in what the peer says about its progress.
-    pub fn unread(&mut self) -> Result<u64, PeerFault> {
+    /// A false progress.
+    pub fn ring_used(&mut self) -> Result<u32, PeerFault> {
         self.producer.refresh(self.peer.words(header::CONSUMED, 1))?;
-        Ok(self.producer.published() - self.producer.consumed_seen())
+        // No more than the ring has.
+        let used = self.producer.published() - self.producer.consumed_seen();
+        Ok(u32::try_from(used).unwrap_or(u32::MAX))
     }
 
     /// Whether the peer has published something that was not taken: [`Link::receive`] says what.

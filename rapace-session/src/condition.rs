@@ -23,8 +23,8 @@ pub struct Condition {
     pub served: CallsInFlight,
     /// Frames that the ring to the peer takes.
     pub ring_capacity: u32,
-    /// Frames in it that the peer has not taken; `None` if the peer says what cannot be.
-    pub ring_unread: Option<u64>,
+    /// Frames in it that the peer has not taken, as far as it has said so; `None` if it says what cannot be.
+    pub ring_used: Option<u32>,
     /// This side's slots.
     pub slot_count: u32,
     /// Of them those that are free; `None` if the peer returned what it did not have.
@@ -95,7 +95,7 @@ impl State {
             served,
             ring_capacity: geometry.ring_capacity(),
             slot_count: geometry.slot_count(),
-            ring_unread: self.link.unread().ok(),
+            ring_used: self.link.ring_used().ok(),
             slots_free: self.link.free_slots().ok(),
             peer: pulse.map(|(pulse, _)| pulse),
             silent: pulse.map_or(Duration::ZERO, |(pulse, heartbeat)| self.liveness.silent(pulse, heartbeat, now)),

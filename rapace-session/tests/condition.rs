@@ -45,7 +45,7 @@ fn calls_in_flight_are_known_while_they_are_and_when_the_session_has_ended() {
     };
     let open = check();
     // Three requests and a cancel; what the peer has taken it tells when it likes.
-    assert!((4..=host.stats().link.frames_sent).contains(&open.ring_unread.unwrap()), "{open:?}");
+    assert!((4..=host.stats().link.frames_sent).contains(&open.ring_used.unwrap().into()), "{open:?}");
     assert_eq!(open.ring_capacity, 64);
     assert!(open.slots_free.unwrap() <= open.slot_count && open.peer != Some(Pulse::Closed), "{open:?}");
     plugin.close(&Status::new(Code::Aborted, "enough"));
