@@ -17,6 +17,8 @@ const CALLS_LISTED: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Condition {
+    /// When it was so.
+    pub time: Instant,
     /// Calls of this side.
     pub calls: CallsInFlight,
     /// Calls of the peer.
@@ -59,11 +61,23 @@ pub struct CallInFlight {
 
 impl CallsInFlight {
     pub(crate) fn new(count: usize, listed: impl Iterator<Item = CallInFlight>) -> Self {
-        Self { count, listed: listed.take(CALLS_LISTED).collect() }
+        // No further than to the last of them.
+        Self { count, listed: listed.take(count.min(CALLS_LISTED)).collect() }
     }
 }
 
 impl<R: Role> Session<R> {
+    /// The calls of this side that are in flight, and the peer's; of a session that has ended, those that were then.
+    pub fn calls_in_flight(&self) -> (CallsInFlight, CallsInFlight) {
+        let state = self.shared().state();
+        let calls = match &state.last_condition {
+            Some(last) => (last.calls.clone(), last.served.clone()),
+            None => state.machine.list_calls(),
+        };
+        self.shared().leave(state);
+        calls
+    }
+
     /// How it is, or was when it ended.
     pub fn condition(&self) -> Condition {
         let mut state = self.shared().state();
@@ -91,6 +105,7 @@ impl State {
         let pulse = self.link.peer_pulse().ok();
         let geometry = self.link.geometry();
         Condition {
+            time: now,
             calls,
             served,
             ring_capacity: geometry.ring_capacity(),

@@ -66,6 +66,14 @@ impl Listener {
         Ok(Socket { guard: Guard::of(&fd).map_err(os("guard the connection"))?, fd })
     }
 
+    /// Nobody finds it by its path from now on.
+    pub fn withdraw(&self) {
+        if file(&self.path).is_ok_and(|file| file == self.file) {
+            // Nobody is there to be told, and the next listener replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     /// Where this listens.
     pub fn path(&self) -> &Path {
         &self.path
@@ -80,10 +88,7 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if file(&self.path).is_ok_and(|file| file == self.file) {
-            // Nobody is there to be told, and the next listener replaces it.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.withdraw();
     }
 }
 

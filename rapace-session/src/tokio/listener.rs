@@ -50,6 +50,11 @@ impl AsyncListener {
         }
     }
 
+    /// Nobody finds it by its path from now on.
+    pub fn withdraw(&self) {
+        self.listener.withdraw();
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn path(&self) -> &Path {
