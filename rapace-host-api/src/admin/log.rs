@@ -45,8 +45,8 @@ pub struct LogLine {
     pub process_id: Option<u32>,
     /// How it came.
     pub source: LogSource,
-    /// What it says, without the line's end and otherwise as it came: it may have control characters, which [`Display`]
-    /// (fmt::Display) shows in words.
+    /// What it says, without the line's end and otherwise as it came: it may have control characters, which a line that is
+    /// shown has in words.
     pub text: String,
     /// A record's fields.
     pub fields: Vec<LogField>,

@@ -94,6 +94,8 @@ pub struct PluginDescription {
     pub program: String,
     /// What it says that it serves, while it runs.
     pub services: Vec<ServiceSummary>,
+    /// The whole of that, in the form of `rapace_registry::Registry::to_bytes`; empty while it does not run.
+    pub registry: Vec<u8>,
     /// What it may do, as JSON; a trusted one may do everything.
     pub permissions: Option<String>,
     /// What it may use, as JSON.
