@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use rapace_registry::Registry;
 use rapace_service::Service;
 use rapace_session::{Config, Handler, IncomingCall, LimitError, NoService, Status};
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::attendance::Attendance;
 use crate::changes::Observer;
@@ -101,6 +103,8 @@ pub(crate) struct Context {
     /// What is done around the calls of all plugins, and to them.
     pub(crate) calls: CallsConfig,
     pub(crate) cgroups: Cgroups,
+    /// Rung at each line of any plugin's log.
+    pub(crate) log_bell: Arc<Notify>,
     /// The host shuts down: nothing is started any more.
     pub(crate) is_closed: AtomicBool,
 }
@@ -260,7 +264,7 @@ impl PluginHostBuilder {
         let Self { config, services, offers, observer, shutdown_times, contracts, calls, cgroups, .. } = self;
         let events = self.events.map(HostEvents::new);
         let is_closed = AtomicBool::new(false);
-        let context = Context {
+        Ok(PluginHost::new(Context {
             config,
             services,
             offers,
@@ -272,8 +276,8 @@ impl PluginHostBuilder {
             contracts,
             calls,
             cgroups,
+            log_bell: Arc::default(),
             is_closed,
-        };
-        Ok(PluginHost::new(context))
+        }))
     }
 }

@@ -1,9 +1,7 @@
-//! How a plugin's process ended: in a crash, or as it was told to.
+//! How a plugin's process ended that was told to, and how an end is told.
 
 use std::fmt;
 use std::process::ExitStatus;
-use std::sync::Arc;
-use std::time::Duration;
 
 use rapace_session::{CallError, SessionEnd, describe_exit};
 
@@ -24,6 +22,7 @@ pub struct CrashReport {
     /// The end of what it printed to standard error.
     pub stderr: String,
 }
+use rapace_session::{CallError, describe_exit};
 
 /// How a plugin was shut down.
 #[derive(Clone, Debug)]
@@ -49,7 +48,7 @@ pub enum Ending {
     Killed,
 }
 
-fn in_words(exit: Option<ExitStatus>) -> String {
+pub(crate) fn in_words(exit: Option<ExitStatus>) -> String {
     exit.map_or_else(|| "ended in an unknown way".to_owned(), describe_exit)
 }
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use rapace_registry::{MethodId, Registry, Service, Version, json};
@@ -15,7 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::builder::Context;
-use crate::ending::{CrashReport, Ending};
+use crate::crash::{Ages, CrashReport, LINES_KEPT, Names, SegmentAtEnd};
+use crate::ending::Ending;
+use crate::history::History;
 use crate::kind::Connection;
 use crate::limits::{Enclosure, Enforcement, Usage, watch_processor_time};
 use crate::output::{Output, Stream};
@@ -38,6 +40,10 @@ pub(crate) struct Instance {
     enclosure: Option<Arc<Enclosure>>,
     enforcement: Enforcement,
     crash: OnceLock<CrashReport>,
+    /// What it is offered, and when its calls were seen.
+    offered: Registry,
+    ages: Mutex<Ages>,
+    history: Arc<History>,
     scope: PluginScope,
     /// Of what the session has refused, what the scope has been told.
     refused: Mutex<[u64; 2]>,
@@ -45,7 +51,12 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Starts the process and shakes hands with it. When that fails, the process is killed and reaped.
-    pub(crate) fn start(context: &Context, spec: &PluginSpec, scope: &PluginScope) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        context: &Context,
+        spec: &PluginSpec,
+        scope: &PluginScope,
+        history: &Arc<History>,
+    ) -> Result<Self, StartError> {
         let started = Instant::now();
         let of_cause = |cause| StartError::new(spec, cause);
         let of_status = |status| StartCause::Handshake(HandshakeError::OwnHello(status));
@@ -58,6 +69,10 @@ impl Instance {
         }
         let Connection { socket, process, output, sandbox, enclosure } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
+        let pid = process.as_ref().map(Process::id);
+        if let Some(pid) = pid {
+            scope.is_process(pid);
+        }
         let read = |(stdout, stderr)| context.output.read(scope, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
@@ -71,6 +86,7 @@ impl Instance {
             context.attendance.spawn(watch_processor_time(Arc::downgrade(enclosure)));
         }
         let config = Config { registry: offered, ..spec.configured(&context.config) };
+        let config = Config { registry: offered.clone(), ..spec.configured(&context.config) };
         let handshake = || {
             let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
             let handshake = Handshake::<PeerA>::offer(socket, process, config)?;
@@ -82,6 +98,7 @@ impl Instance {
             Ok((pidfd, session)) => match lacking(&spec.provides, &session.peer().registry) {
                 None => {
                     let (crash, scope, refused) = (OnceLock::new(), scope.clone(), Mutex::default());
+                    let (ages, history) = (Mutex::new(Ages::new(Instant::now())), Arc::clone(history));
                     Ok(Self {
                         session,
                         pid,
@@ -92,6 +109,10 @@ impl Instance {
                         enclosure,
                         enforcement,
                         crash,
+                        crash,
+                        offered,
+                        ages,
+                        history,
                         scope,
                         refused,
                     })
@@ -176,6 +197,26 @@ impl Instance {
             let overruns = self.enclosure.as_ref().map(|enclosure| enclosure.overruns()).unwrap_or_default();
             let stderr = tail(self.output.as_ref(), Stream::Stderr);
             CrashReport { exit, end, overruns, uptime: self.uptime(), stderr }
+            let (condition, stats) = (self.session.condition(), self.session.stats());
+            let names = Names { of_plugin: &self.session.peer().registry, of_host: &self.offered };
+            let (calls, served) = self.ages.lock().at_end(&condition, &names);
+            let stderr = tail(self.output.as_ref(), Stream::Stderr);
+            // What it has printed is read by now, to the other output too.
+            tail(self.output.as_ref(), Stream::Stdout);
+            CrashReport {
+                time: SystemTime::now(),
+                process_id: self.pid,
+                exit,
+                end,
+                uptime: self.uptime(),
+                restarts: self.history.restarts(),
+                limit: None,
+                calls,
+                served,
+                segment: SegmentAtEnd::new(&condition, &stats),
+                stderr,
+                log: self.scope.tail().last(LINES_KEPT, self.pid),
+            }
         });
         report.clone()
     }
@@ -204,6 +245,11 @@ impl Instance {
         let usage = self.enclosure.as_ref()?.usage(self.pid)?;
         // Of one that has ended the id may be another's.
         (!self.has_ended_within(Duration::ZERO)).then_some(usage)
+    }
+
+    /// Notes which calls are in flight, so that their age is known should it end.
+    pub(crate) fn look_at_calls(&self) {
+        self.ages.lock().look(&self.session.calls_in_flight(), Instant::now());
     }
 
     /// How long it has been there.

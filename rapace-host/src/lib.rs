@@ -58,13 +58,16 @@ mod breaker;
 mod built_in;
 mod calls;
 mod changes;
+mod crash;
 mod ending;
 mod escaped;
 mod gate;
 mod health;
+mod history;
 mod instance;
 mod kind;
 mod lifecycle;
+mod log_tail;
 mod look;
 mod meter;
 mod offers;
@@ -88,13 +91,14 @@ pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsCo
 pub use config::{CallLogging, CallRate, CallRules, CallsConfig, Token};
 pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};
 pub use contract::{Contract, ContractError, Member};
+pub use crash::{CallAtEnd, CallsAtEnd, CrashReport, SegmentAtEnd};
 pub use deployment::{DeployError, Deployment};
 pub use discovery::{
     AskError, Capabilities, CapabilitiesFault, Description, Discovery, FileError, Found, MethodCapability,
     PluginChange, Rejected, Rejection, Scan, ServiceCapability, ServiceProvider, WatchError, Watcher,
 };
 pub use document::Problem;
-pub use ending::{CrashReport, Ending, ShutdownReport};
+pub use ending::{Ending, ShutdownReport};
 pub use health::Health;
 pub use host::PluginHost;
 pub use kind::{Connection, NewLife, PluginKind};

@@ -36,6 +36,10 @@ pub(crate) async fn look_after(plugin: Weak<Shared>, gate: Arc<PluginGate>) {
     let mut seen = Seen { frames: 0, since: Instant::now(), unresponsive: Vec::new() };
     loop {
         gate.called().await;
+        // As early as can be: what is in flight at the next look has begun behind this one.
+        let Some(called) = plugin.upgrade() else { return };
+        called.instances().for_each(|(_, instance)| instance.look_at_calls());
+        drop(called);
         loop {
             let Some(pause) = plugin.upgrade().map(|plugin| plugin.pause_between_looks()) else { return };
             sleep(pause).await;
@@ -83,6 +87,7 @@ impl Shared {
             if matches!(state, PeerState::Alive | PeerState::Dormant) && seen.unresponsive.contains(&whose) {
                 tracing::info!(plugin = %self.name, pid = instance.pid, "makes progress again");
             }
+            instance.look_at_calls();
             let stats = instance.session.stats();
             frames += stats.link.frames_sent + stats.link.frames_received;
             in_flight |= stats.calls_in_flight > 0;

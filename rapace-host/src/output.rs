@@ -1,7 +1,8 @@
 //! What plugins print: one thread reads it for all of them.
 //!
 //! Standard output and standard error are no part of the protocol. Each line goes to the log and to the host's listener,
-//! and the last bytes of each stream are kept for reports. Each pipe has its turn, however much the others print: a plugin
+//! the last bytes of each stream are kept for reports, and the last lines
+//! with what the plugin logs. Each pipe has its turn, however much the others print: a plugin
 //! that floods is held up by its own full pipe, and what it prints beyond its limit is dropped.
 
 mod floods;
@@ -17,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rapace_host_api::admin::LogSource;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio, read, write};
 
@@ -38,6 +40,15 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+impl Stream {
+    pub(crate) fn source(self) -> LogSource {
+        match self {
+            Self::Stdout => LogSource::Stdout,
+            Self::Stderr => LogSource::Stderr,
+        }
+    }
 }
 
 impl fmt::Display for Stream {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, ReentrantMutex};
+use rapace_host_api::admin::LogLine;
 use rapace_registry::MethodId;
 use rapace_service::intercept::{Interceptors, MetricsSnapshot};
 use rapace_service::{Client, MethodInfo};
@@ -19,9 +20,11 @@ use rapace_session::{
 use crate::breaker::BreakerState;
 use crate::builder::Context;
 use crate::changes::Changes;
-use crate::ending::{CrashReport, Ending, ShutdownReport};
+use crate::crash::CrashReport;
+use crate::ending::{Ending, ShutdownReport};
 use crate::gate::{AtGate, PluginGate};
 use crate::health::Health;
+use crate::history::History;
 use crate::instance::Instance;
 use crate::lifecycle::{PluginEvent, PluginState, StateChange};
 use crate::limits::{Enforcement, Usage};
@@ -50,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) routing: Mutex<()>,
     pub(crate) gate: Arc<PluginGate>,
     pub(crate) changes: Changes,
+    pub(crate) history: Arc<History>,
     /// Calls wait: the plugin is on its way.
     pub(crate) holds_calls: AtomicBool,
     /// Something is around the host's calls by bytes.
@@ -118,8 +122,9 @@ impl PluginHandle {
             let seats = Mutex::new(Seats { spec: Arc::clone(&spec), seats: Vec::new() });
             let (changes, holds_calls, numbers) = (Changes::default(), AtomicBool::new(false), AtomicU32::new(0));
             Shared {
+                scope: PluginScope::heard_by(Arc::clone(&name), &context.log_bell),
                 context,
-                scope: PluginScope::new(Arc::clone(&name)),
+                history: Arc::default(),
                 name,
                 seats,
                 slot,
@@ -207,6 +212,21 @@ impl PluginHandle {
     /// What is known of its last crash, until it is restarted.
     pub fn crash(&self) -> Option<CrashReport> {
         self.0.seats().iter().find_map(|seat| seat.crash())
+    }
+
+    /// Its last crashes, at most eight, the last of them last. One that fails in its start counts if it had a session.
+    pub fn crashes(&self) -> Vec<CrashReport> {
+        self.0.history.crashes()
+    }
+
+    /// How often a process of it was started in the place of another, whoever wanted it so. A reload is no such start.
+    pub fn restarts(&self) -> u64 {
+        self.0.history.restarts()
+    }
+
+    /// The last lines that it has printed and logged over all its lives, at most so many: of 1000 lines, or 256 KiB.
+    pub fn log_tail(&self, lines: usize) -> Vec<Arc<LogLine>> {
+        self.0.scope.tail().last(lines, None)
     }
 
     /// How it is: whether it makes progress, or is gone; of several processes the one that is worst.
@@ -321,6 +341,16 @@ impl PluginHandle {
         let started = self.start(false);
         drop(held);
         started
+    }
+}
+
+impl PluginHandle {
+    /// Starts what of it does not run, by hand: past crashes are forgotten.
+    pub(crate) fn start_anew(&self) -> Result<(), StartError> {
+        let _in_transition = self.0.in_transition.lock();
+        let seats = self.0.seats();
+        seats.iter().filter(|seat| seat.instance().is_none()).for_each(|seat| seat.forget());
+        self.start(false)
     }
 }
 

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 
+use rapace_host_api::admin::LogSource;
 use rapace_host_api::logger::{LogLevel, LogRecord};
 
 use crate::meter::Meter;
@@ -74,8 +75,10 @@ impl PluginScope {
         }
     }
 
-    /// Gives a record to the host's listener.
+    /// Keeps a record, and gives it to the host's listener.
     pub(crate) fn tell_record(&self, record: &LogRecord) {
+        let source = LogSource::Record { level: record.level, target: record.target.clone() };
+        self.keep_line(source, &record.message, &record.fields);
         if let Some(reader) = self.log.reader.get().and_then(Weak::upgrade) {
             reader.tell_record(&LogEntry { plugin: self.name(), record });
         }

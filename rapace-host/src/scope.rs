@@ -1,12 +1,16 @@
 //! What those who serve a plugin know of it: its name, what it may do and use, and how often it would have used more.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use rapace_host_api::admin::LogSource;
+use rapace_host_api::logger::LogField;
 use rapace_service::intercept::CallMetrics;
+use tokio::sync::Notify;
 
 use crate::calls::PluginCalls;
+use crate::log_tail::LogTail;
 use crate::meter::Meter;
 use crate::permissions::{Permissions, PluginLimits};
 use crate::plugin_log::PluginLog;
@@ -25,6 +29,10 @@ pub struct PluginScope {
     pub(crate) events: Arc<Meter>,
     pub(crate) calls: Arc<PluginCalls>,
     call_metrics: CallMetrics,
+    /// What it has said, in all versions.
+    tail: Arc<LogTail>,
+    /// Which process this life of it is.
+    process_id: Arc<OnceLock<u32>>,
 }
 
 /// What a plugin may use only so much of.
@@ -100,9 +108,15 @@ impl PluginScope {
     /// in tests for example.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let (permissions, limits, overruns, log) = Default::default();
-        let (events, calls, call_metrics) = Default::default();
-        Self { name: name.into(), permissions, limits, overruns, log, events, calls, call_metrics }
+        Self::heard_by(name.into(), &Arc::default())
+    }
+
+    /// One whose lines ring this bell.
+    pub(crate) fn heard_by(name: Arc<str>, bell: &Arc<Notify>) -> Self {
+        let (limits, overruns, log, events) = Default::default();
+        let (calls, call_metrics, process_id) = Default::default();
+        let tail = Arc::new(LogTail::new(bell));
+        Self { name, permissions: None, limits, overruns, log, events, calls, call_metrics, tail, process_id }
     }
 
     /// The same with these permissions.
@@ -117,10 +131,27 @@ impl PluginScope {
         Self { limits: Arc::new(limits), ..self }
     }
 
-    /// The same plugin in another version: what it did before counts.
+    /// Another life of the same plugin, in this version: what it did before counts.
     pub(crate) fn of(&self, spec: &PluginSpec) -> Self {
         let (permissions, limits) = (spec.permissions.clone(), Arc::clone(&spec.limits));
-        Self { permissions, limits, calls: Arc::clone(&spec.calls), ..self.clone() }
+        let (calls, process_id) = (Arc::clone(&spec.calls), Arc::default());
+        Self { permissions, limits, calls, process_id, ..self.clone() }
+    }
+
+    /// This life of it is this process.
+    pub(crate) fn is_process(&self, process_id: u32) {
+        // It is told once.
+        let _ = self.process_id.set(process_id);
+    }
+
+    /// Keeps a line of what it says.
+    pub(crate) fn keep_line(&self, source: LogSource, text: &str, fields: &[LogField]) {
+        self.tail.keep(&self.name, self.process_id.get().copied(), source, text, fields);
+    }
+
+    /// What it has said.
+    pub(crate) fn tail(&self) -> &Arc<LogTail> {
+        &self.tail
     }
 
     /// Its name.

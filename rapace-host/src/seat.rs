@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::ending::{CrashReport, ShutdownReport};
+use crate::crash::CrashReport;
+use crate::ending::ShutdownReport;
 use crate::instance::Instance;
 use crate::lifecycle::{PluginAction, PluginEvent, PluginState};
 use crate::policy::Supervision;
@@ -29,6 +30,8 @@ struct Life {
     restarts: Restarts,
     /// Says which timer is armed: others are of the past.
     timer: u64,
+    /// Something has had it.
+    is_used: bool,
     /// It is stopped because nothing calls it, or is about to be.
     idle: bool,
     /// Somebody has shut it down: it is started by hand only.
@@ -70,7 +73,7 @@ impl Seat {
     pub(crate) fn new(number: u32, spec: &Arc<PluginSpec>) -> Self {
         let (instance, crash, restarts) = (None, None, Restarts::default());
         let (state, timer) = (PluginState::Discovered, 0);
-        let life = Life { state, instance, crash, restarts, timer, idle: false, rests: false };
+        let life = Life { state, instance, crash, restarts, timer, is_used: false, idle: false, rests: false };
         Self { number, spec: Arc::clone(spec), life: Mutex::new(life) }
     }
 
@@ -97,6 +100,11 @@ impl Seat {
             PluginState::Draining | PluginState::ShuttingDown | PluginState::Stopped | PluginState::Crashed
         );
         life.idle && sleeps
+    }
+
+    /// Something takes it; says whether something has had it before.
+    pub(crate) fn is_taken_again(&self) -> bool {
+        std::mem::replace(&mut self.life.lock().is_used, true)
     }
 
     /// Neither a call nor the policy is to start it from now on, until somebody does.

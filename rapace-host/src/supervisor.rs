@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rapace_session::{Code, Session, SessionEnd, Status};
 
-use crate::ending::{CrashReport, Ending, ShutdownReport};
+use crate::crash::CrashReport;
+use crate::ending::{Ending, ShutdownReport};
 use crate::instance::Instance;
 use crate::lifecycle::{PluginAction, PluginEvent, PluginState, StateChange};
 use crate::plugin::Shared;
@@ -31,6 +32,9 @@ impl Shared {
         while let Some(event) = next.take() {
             let crash = passage.crash.clone();
             let Some(step) = seat.step(event, passage, |step| self.note(seat, step)) else { break };
+            if let Some(report) = crash.as_ref().filter(|_| event == PluginEvent::Died) {
+                self.history.crashed(report.clone());
+            }
             stepped = true;
             // Before what follows from it. What comes of a start or of a shutdown is told there.
             if let Some(report) = crash
@@ -147,7 +151,7 @@ impl Shared {
             return Ok(());
         }
         seat.rouse();
-        let instance = match Instance::start(&self.context, &seat.spec, &self.scope.of(&seat.spec)) {
+        let instance = match Instance::start(&self.context, &seat.spec, &self.scope.of(&seat.spec), &self.history) {
             Ok(instance) => Arc::new(instance),
             Err(error) => {
                 tracing::warn!(plugin = %self.name, %error, "did not start");
@@ -156,6 +160,9 @@ impl Shared {
                 return Err(error);
             }
         };
+        if seat.is_taken_again() {
+            self.history.restarted();
+        }
         let of = Some(Arc::clone(&instance));
         let seated = Some(Arc::clone(&instance));
         self.drive(seat, PluginEvent::Connect, &mut Passage { instance: seated, ..Passage::default() });

@@ -52,7 +52,7 @@ impl Pipe {
     pub(super) fn end(&self) {
         let mut text = self.text.lock();
         text.read_all(self);
-        text.end(&self.scope);
+        text.end(self);
     }
 
     /// The next of its lines to be told, at most so many.
@@ -84,12 +84,13 @@ impl Text {
             Err(Errno::AGAIN) => false,
             // An error ends a pipe too.
             Ok(0) | Err(_) => {
-                self.end(&pipe.scope);
+                self.end(pipe);
                 false
             }
             Ok(bytes) => {
                 self.tail.push(&buffer[..bytes]);
-                self.untold.extend(self.lines.push(&buffer[..bytes], || pipe.scope.take_line().is_ok()));
+                let lines = self.lines.push(&buffer[..bytes], || pipe.scope.take_line().is_ok());
+                self.has_come(pipe, lines);
                 true
             }
         }
@@ -104,8 +105,17 @@ impl Text {
         }
     }
 
-    fn end(&mut self, scope: &PluginScope) {
+    fn end(&mut self, pipe: &Pipe) {
         self.ended = true;
-        self.untold.extend(self.lines.finish(|| scope.take_line().is_ok()));
+        let line = self.lines.finish(|| pipe.scope.take_line().is_ok());
+        self.has_come(pipe, line);
+    }
+
+    /// Keeps lines, and has them told.
+    fn has_come(&mut self, pipe: &Pipe, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            pipe.scope.keep_line(pipe.stream.source(), &line, &[]);
+            self.untold.push_back(line);
+        }
     }
 }
