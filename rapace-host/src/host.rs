@@ -1,8 +1,8 @@
 //! A host and its plugins.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, ReentrantMutex};
 use rapace_session::Config;
@@ -24,7 +24,22 @@ pub struct PluginHost {
     pub(crate) context: Arc<Context>,
     pub(crate) plugins: Arc<Mutex<Plugins>>,
     /// Held by whoever reloads a plugin, and by an observer who does so when it is told of that: claims change with it.
-    reloads: ReentrantMutex<()>,
+    reloads: Arc<ReentrantMutex<()>>,
+}
+
+/// A host that may be gone.
+#[derive(Clone)]
+pub(crate) struct WeakHost {
+    context: Weak<Context>,
+    plugins: Weak<Mutex<Plugins>>,
+    reloads: Weak<ReentrantMutex<()>>,
+}
+
+impl WeakHost {
+    pub(crate) fn upgrade(&self) -> Option<PluginHost> {
+        let Self { context, plugins, reloads } = self;
+        Some(PluginHost { context: context.upgrade()?, plugins: plugins.upgrade()?, reloads: reloads.upgrade()? })
+    }
 }
 
 #[derive(Default)]
@@ -54,7 +69,16 @@ impl PluginHost {
     }
 
     pub(crate) fn new(context: Context) -> Self {
-        Self { context: Arc::new(context), plugins: Arc::default(), reloads: ReentrantMutex::default() }
+        Self { context: Arc::new(context), plugins: Arc::default(), reloads: Arc::default() }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakHost {
+        let Self { context, plugins, reloads } = self;
+        WeakHost {
+            context: Arc::downgrade(context),
+            plugins: Arc::downgrade(plugins),
+            reloads: Arc::downgrade(reloads),
+        }
     }
 
     /// Starts a plugin: its process, its session, its `initialize` call. A plugin that does not serve `initialize` has

@@ -14,7 +14,9 @@
 //!       limits.rs                what the operating system holds the process to
 //!     changes.rs                 who is told of states
 //!     output.rs, tail.rs         what plugins print
+//!     log_tail.rs, crash.rs      what is kept of it, and of how they ended
 //!     services.rs                what the host does for plugins: its log, its events
+//!   AdminPoint                   where an operator connects
 //!   rapace_session::CallerSlot   leads calls to whichever process is there
 //! ```
 //!
@@ -52,6 +54,7 @@ mod sandbox;
 mod scope;
 mod spec;
 
+mod admin;
 mod attach;
 mod attendance;
 mod breaker;
@@ -83,6 +86,7 @@ mod start;
 mod supervisor;
 mod tail;
 
+pub use admin::{AdminPoint, AdminPointError};
 pub use attach::JoinPoint;
 pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};

@@ -4,13 +4,13 @@ use std::num::NonZeroU32;
 use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::quantity::{Written, optional};
 use crate::document::{Document, Step};
 
 /// What a plugin may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Permissions {
     /// Paths that it may read, and execute, with all below: absolute.
@@ -45,7 +45,7 @@ pub enum SyscallProfile {
 }
 
 /// What a plugin may do with the storage that all plugins share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SharedStorage {
     /// Nothing.
@@ -60,6 +60,8 @@ pub enum SharedStorage {
 /// What a plugin may use; what is not named is not limited. The first four are the operating system's to enforce, for each
 /// of its processes with all that this starts: `Enforcement` tells by what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+/// What a plugin may use; what is not named is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
     /// Bytes of memory. One that uses more is killed; where the host has no cgroups, it is refused memory instead, and what it

@@ -1,0 +1,148 @@
+//! The admin socket: a Unix socket at which the user of the host, and root, talk to it by the service `rapace.Admin`.
+//!
+//! Who connects is a peer of the protocol with a session of his own, of little memory and strict limits. No thread belongs to
+//! him: the thread that attends to the plugins serves him too, and what blocks runs on those that start and end plugins.
+
+mod call;
+mod clients;
+mod describe;
+mod logs;
+mod operator;
+
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use rapace_core::socket::{Listener, SocketError};
+use rapace_session::tokio::AsyncListener;
+use thiserror::Error;
+
+use crate::host::PluginHost;
+use crate::plugin::PluginHandle;
+use clients::Clients;
+use operator::Operated;
+
+/// Mode bits of a directory to which others than its owner may write.
+const OTHERS_WRITE: u32 = 0o022;
+/// The mode bit of a directory in which nobody may replace what is another's.
+const STICKY: u32 = 0o1000;
+
+/// Where a host's operator connects. Dropped, it is no more, and all who have connected are told so.
+pub struct AdminPoint {
+    path: PathBuf,
+    /// The task has it that accepts: with the host, it goes.
+    listener: Weak<AsyncListener>,
+    clients: Arc<Clients>,
+}
+
+/// Why nobody can connect.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AdminPointError {
+    /// The directory of the socket is not there, and cannot be made.
+    #[error("{}: {error}", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Others could put another socket in the place of this one.
+    #[error("{}: {problem}", .path.display())]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The socket cannot be made: another host has it, for example.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// It cannot be waited on.
+    #[error("cannot wait for connections: {0}")]
+    Wait(io::Error),
+}
+
+/// Puts a plugin's program, as it is now, in the place of the one that runs; or says why not.
+type Reload = dyn Fn(&PluginHost, &PluginHandle) -> Result<(), String> + Send + Sync;
+
+impl PluginHost {
+    /// Lets an operator connect at this path, whose directory is made if it is not there: by `rapace_host_api::admin::AdminClient`
+    /// over [`Session::connect`](rapace_session::Session::connect). Only processes of this user and of root can, and everything
+    /// that they do is logged with their ids. The socket of a host that has died is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Another host listens there; the directory is one in which others may replace the socket; or the system refuses.
+    pub fn admin_at(&self, path: impl AsRef<Path>) -> Result<AdminPoint, AdminPointError> {
+        self.admin_with(
+            path.as_ref(),
+            Box::new(|host, plugin| {
+                let spec = (*plugin.0.spec()).clone();
+                host.reload(plugin, spec).map_err(|error| error.to_string())
+            }),
+        )
+    }
+
+    /// The same, with another way to find a plugin's program again.
+    pub(crate) fn admin_with(&self, path: &Path, reload: Box<Reload>) -> Result<AdminPoint, AdminPointError> {
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        check_directory(directory)?;
+        let listener = Listener::bind(path)?;
+        let attendance = &self.context.attendance;
+        let listener = attendance.within(|| AsyncListener::new(listener)).map_err(AdminPointError::Wait)?;
+        let (listener, clients) = (Arc::new(listener), Arc::new(Clients::new(Operated::new(self, reload))));
+        let (path, weak) = (path.to_owned(), Arc::downgrade(&listener));
+        attendance.spawn(clients::accept(listener, Arc::downgrade(&clients)));
+        tracing::info!(path = %path.display(), "an operator can connect");
+        Ok(AdminPoint { path, listener: weak, clients })
+    }
+}
+
+/// Makes the directory if it is not there; refuses one in which others could replace the socket.
+fn check_directory(path: &Path) -> Result<(), AdminPointError> {
+    let failed = |error| AdminPointError::Directory { path: path.to_owned(), error };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let found = std::fs::metadata(path).map_err(failed)?;
+    let unsafe_ = |problem| Err(AdminPointError::Unsafe { path: path.to_owned(), problem });
+    let user = rustix::process::geteuid().as_raw();
+    if ![user, 0].contains(&found.uid()) {
+        return unsafe_(format!("belongs to user {}, expected {user} or root", found.uid()));
+    }
+    match found.mode() {
+        mode if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 => {
+            unsafe_(format!("others may write to it (mode {:o})", mode & 0o7777))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl AdminPoint {
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for AdminPoint {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.upgrade() {
+            // The task ends a little later.
+            listener.withdraw();
+        }
+        self.clients.close();
+    }
+}
+
+impl fmt::Debug for AdminPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AdminPoint").field(&self.path()).finish()
+    }
+}
