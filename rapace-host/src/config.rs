@@ -29,6 +29,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 
+mod admin;
 mod calls;
 mod contract;
 mod events;
@@ -38,6 +39,7 @@ pub(crate) mod quantity;
 mod session;
 mod storage;
 
+pub use admin::AdminConfig;
 pub use calls::{CallLogging, CallRate, CallRules, CallsConfig, Token};
 pub use contract::{Binding, ContractConfig};
 pub use events::EventsConfig;
@@ -89,6 +91,9 @@ pub struct HostConfig {
     /// A directory in which each plugin has a socket, `NAME.sock`, at which one that was started by hand joins.
     #[serde(default)]
     pub attach: Option<PathBuf>,
+    /// Where an operator connects.
+    #[serde(default)]
+    pub admin: AdminConfig,
     /// What is done around the calls of all plugins, and to them.
     #[serde(default)]
     pub calls: CallsConfig,
@@ -276,6 +281,7 @@ impl HostConfig {
         if self.attach.as_ref().is_some_and(|path| !(1..=SOCKET_PATH_BYTES_MAX).contains(&path.as_os_str().len())) {
             document.refuse(&["attach".into()], format!("expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"));
         }
+        self.admin.check(document);
         self.calls.check(&CallsConfig::default(), document, &["calls".into()]);
         self.supervision.check(Supervision::default(), document, &["supervision".into()]);
         if let Some(storage) = &self.storage {
@@ -298,7 +304,8 @@ impl HostConfig {
         let programs = self.plugins.values_mut().filter_map(|plugin| plugin.program.as_mut());
         let programs = programs.filter(|program| !in_path(program));
         let storage = self.storage.as_mut().map(|storage| &mut storage.path);
-        for path in programs.chain(&mut self.discovery.directories).chain(&mut self.attach).chain(storage) {
+        let sockets = self.attach.as_mut().into_iter().chain(&mut self.admin.socket);
+        for path in programs.chain(&mut self.discovery.directories).chain(sockets).chain(storage) {
             *path = directory.join(&*path);
         }
     }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rapace_core::socket::SocketError;
 use thiserror::Error;
 
+use crate::admin::{AdminPoint, AdminPointError};
 use crate::attach::JoinPoint;
 use crate::builder::{BuildError, PluginHostBuilder};
 use crate::config::{HostConfig, PluginSettings, SettingsError};
@@ -26,7 +27,8 @@ use crate::spec::PluginSpec;
 
 /// A running host that was made from a configuration. It is used as the [`PluginHost`] that it is.
 pub struct Deployment {
-    // Dropped before the host, so that nothing is loaded any more.
+    // Both are dropped before the host, so that nothing is loaded any more.
+    admin: Option<AdminPoint>,
     watcher: Option<Watcher>,
     shared: Arc<Shared>,
     refused: Vec<Rejected>,
@@ -62,6 +64,9 @@ pub enum DeployError {
         /// The section, which is the feature's name as well.
         section: &'static str,
     },
+    /// No operator can connect.
+    #[error("admin: {0}")]
+    Admin(#[from] AdminPointError),
     /// The directory of the sockets at which plugins join cannot be made.
     #[error("attach: cannot make the directory {}: {error}", .path.display())]
     Attach {
@@ -134,8 +139,9 @@ impl PluginHostBuilder {
                 shared.log(name, shared.load_named(name, PluginSpec::new(name, program)));
             }
         }
-        let mut deployment = Deployment { watcher: None, shared, refused: Vec::new() };
+        let mut deployment = Deployment { admin: None, watcher: None, shared, refused: Vec::new() };
         deployment.discover()?;
+        deployment.open_to_operators()?;
         Ok(deployment)
     }
 }
@@ -177,14 +183,20 @@ impl Deployment {
         self.shared.storage.as_ref()
     }
 
+    fn open_to_operators(&mut self) -> Result<(), DeployError> {
+        let Some(path) = &self.shared.config.admin.socket else { return Ok(()) };
+        let shared = Arc::downgrade(&self.shared);
+        let reload = move |_: &PluginHost, plugin: &PluginHandle| match shared.upgrade() {
+            Some(shared) => shared.reload_from_file(plugin),
+            None => Err("the host is gone".to_owned()),
+        };
+        self.admin = Some(self.shared.host.admin_with(path, Box::new(reload))?);
+        Ok(())
+    }
+
     fn discover(&mut self) -> Result<(), DeployError> {
-        let config = &self.shared.config.discovery;
-        if !config.enabled || config.directories.is_empty() {
-            return Ok(());
-        }
-        let mut discovery = Discovery::new(&config.directories);
-        discovery.recursive = config.recursive;
-        let scan = if config.watch {
+        let Some(discovery) = self.shared.discovery() else { return Ok(()) };
+        let scan = if self.shared.config.discovery.watch {
             let shared = Arc::downgrade(&self.shared);
             let (watcher, scan) = Watcher::start(discovery, move |change| {
                 if let Some(shared) = shared.upgrade() {
@@ -220,12 +232,36 @@ impl fmt::Debug for Deployment {
 
 impl Drop for Deployment {
     fn drop(&mut self) {
-        self.watcher = None;
+        (self.admin, self.watcher) = (None, None);
         self.shared.join_points.lock().clear();
     }
 }
 
 impl Shared {
+    /// What looks for plugins, if they are looked for.
+    fn discovery(&self) -> Option<Discovery> {
+        let config = &self.config.discovery;
+        if !config.enabled || config.directories.is_empty() {
+            return None;
+        }
+        let mut discovery = Discovery::new(&config.directories);
+        discovery.recursive = config.recursive;
+        Some(discovery)
+    }
+
+    /// Puts a plugin's program, as it is now, in the place of the one that runs: as it is found, or as the configuration names
+    /// it; else as it was loaded.
+    fn reload_from_file(&self, plugin: &PluginHandle) -> Result<(), String> {
+        let name = plugin.name();
+        let is_named = self.config.plugins.get(name).is_some_and(|plugin| plugin.program.is_some());
+        let scan = self.discovery().filter(|_| !is_named).map(|discovery| discovery.scan());
+        if let Some(found) = scan.iter().flat_map(|scan| &scan.found).find(|found| found.name == name) {
+            return self.reload(found).map_err(|error| error.to_string());
+        }
+        let spec = (*plugin.0.spec()).clone();
+        self.host.reload(plugin, spec).map_err(|error| error.to_string())
+    }
+
     /// Something has changed in the directories.
     fn follow(&self, change: PluginChange) {
         match change {

@@ -90,7 +90,9 @@ pub use admin::{AdminPoint, AdminPointError};
 pub use attach::JoinPoint;
 pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
-pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
+pub use config::{
+    AdminConfig, BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch,
+};
 pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig};
 pub use config::{CallLogging, CallRate, CallRules, CallsConfig, Token};
 pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};

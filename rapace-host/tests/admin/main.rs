@@ -5,6 +5,7 @@
 mod acting;
 mod asking;
 mod calling;
+mod configured;
 mod crashes;
 mod logs;
 mod plugin;

@@ -56,8 +56,8 @@ fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
         ("plugins.p.argz = []", "4:11", "plugins: {p: {argz: []}}", "4:15",
             "plugins.p.argz: is not a known field; did you mean args?"),
         ("colour = 1", "4:1", "colour: 1", "4:1",
-            "colour: is not a known field; expected name, version, memory, limits, timeouts, shutdown, discovery, attach, calls, \
-             supervision, storage, require_sandbox, plugins, contracts or events"),
+            "colour: is not a known field; expected name, version, memory, limits, timeouts, shutdown, discovery, attach, \
+             admin, calls, supervision, storage, require_sandbox, plugins, contracts or events"),
         ("storage = {}", "4:1", "storage: {}", "4:10", "storage.path: is missing"),
         ("storage.path = ''", "4:16", "storage: {path: ''}", "4:17", "storage.path: expected a path"),
         ("supervision.restart = 'onfailure'", "4:23", "supervision: {restart: onfailure}", "4:24",
@@ -104,6 +104,7 @@ fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
         ("plugins.p = {program = 'p', args = [\"a\\u0000b\"]}", "4:37", "plugins: {p: {program: p, args: [\"a\\0b\"]}}", "4:34",
             "plugins.p.args[0]: has a zero byte in it"),
         ("attach = ''", "4:10", "attach: ''", "4:9", "attach: expected a path of 1 to 107 bytes"),
+        ("admin.socket = ''", "4:16", "admin: {socket: ''}", "4:17", "admin.socket: expected a path of 1 to 107 bytes"),
         ("events.payload_bytes_max = '2MiB'", "4:28", "events: {payload_bytes_max: 2MiB}", "4:29",
             "events.payload_bytes_max: found 2097152 bytes, expected at most queue_bytes, which is 1048576"),
         ("events.queue_events = 0", "4:23", "events: {queue_events: 0}", "4:24",

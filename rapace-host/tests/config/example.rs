@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rapace_host::{
-    BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig, ContractConfig,
-    DiscoveryConfig, HostConfig, MemoryConfig, Permissions, PluginConfig, PluginLimits, RestartLimitOverrides,
-    RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch, SyscallProfile, Token,
-    Unresponsive,
+    AdminConfig, BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig,
+    ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, Permissions, PluginConfig, PluginLimits,
+    RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch,
+    SyscallProfile, Token, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
@@ -100,6 +100,7 @@ fn in_code() -> HostConfig {
     let order = ["shout", "whisper"].map(str::to_owned).to_vec();
     HostConfig {
         attach: Some("/tmp/my-host".into()),
+        admin: AdminConfig { socket: Some("/tmp/my-host/admin.sock".into()) },
         limits: Limits { served_max: Some(256), ..Limits::default() },
         discovery: DiscoveryConfig { directories: vec!["conf/plugins".into()], watch: true, ..Default::default() },
         storage: Some(StorageConfig::new("conf/storage.redb")),

@@ -49,6 +49,8 @@ fn what_the_schema_refuses_and_takes_so_does_the_reader() {
         ("colour", json!(1), false),
         ("name", json!(7), false),
         ("attach", json!("/run/x"), true),
+        ("admin", json!({"socket": "/run/x"}), true),
+        ("admin", json!("/run/x"), false),
         ("memory", json!({ "segment_bytes": "64 KiB", "slot_bytes": 64 }), true),
         ("memory", json!({ "segment_bytes": "64 KB" }), false),
         ("memory", json!({ "segment_bytes": -1 }), false),
