@@ -105,3 +105,17 @@ impl fmt::Debug for PluginLog {
         f.debug_struct("PluginLog").field("dropped", &self.dropped).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_kept_among_the_last_lines() {
+        let scope = PluginScope::new("p");
+        scope.is_process(7);
+        scope.tell_record(&LogRecord::new(LogLevel::Warn, "a::b", "hello").field("n", true));
+        let [line] = scope.tail().last(10, Some(7)).try_into().unwrap();
+        assert_eq!((line.number, line.to_string()), (1, "WARN   | a::b: hello n=true".to_owned()));
+    }
+}
