@@ -12,7 +12,7 @@ use rapace_host_api::admin::LogLine;
 use rapace_session::SessionEnd;
 
 use crate::ending::{beginning, in_words};
-use crate::scope::Limit;
+use crate::limits::Overrun;
 
 pub(crate) use calls::{Ages, Names};
 pub use calls::{CallAtEnd, CallsAtEnd};
@@ -41,8 +41,8 @@ pub struct CrashReport {
     pub uptime: Duration,
     /// How often a process of the plugin had been started in the place of another by then.
     pub restarts: u64,
-    /// Of what it may use, what it would have used more of, if it ended by that.
-    pub limit: Option<Limit>,
+    /// The limits of the operating system that it had met.
+    pub overruns: Vec<Overrun>,
     /// The host's calls that were in flight.
     pub calls: CallsAtEnd,
     /// The plugin's own.
@@ -57,14 +57,17 @@ pub struct CrashReport {
 
 impl fmt::Display for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it {} {:.1?} after its start", in_words(self.exit), self.uptime)?;
+        match self.overruns.iter().find(|overrun| overrun.killed) {
+            Some(overrun) => write!(f, "it was killed for using {overrun}")?,
+            None => write!(f, "it {}", in_words(self.exit))?,
+        }
+        write!(f, " {:.1?} after its start", self.uptime)?;
+        let others = self.overruns.iter().filter(|overrun| !overrun.killed);
+        others.into_iter().try_for_each(|overrun| write!(f, "; it would have used {overrun}"))?;
         match &*self.end {
             SessionEnd::PeerGone(_) => Ok(()),
             end => write!(f, "; {end}"),
         }?;
-        if let Some(limit) = self.limit {
-            write!(f, "; it would have used more than it may: {limit}")?;
-        }
         if let Some(process_id) = self.process_id {
             write!(f, "\n  process: {process_id}, restarts before: {}", self.restarts)?;
         }

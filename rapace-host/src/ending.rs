@@ -3,25 +3,6 @@
 use std::fmt;
 use std::process::ExitStatus;
 
-use rapace_session::{CallError, SessionEnd, describe_exit};
-
-use crate::limits::Overrun;
-
-/// A plugin that ended without being told to.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CrashReport {
-    /// How its process ended. One that broke a rule, or went on without its session, was killed.
-    pub exit: Option<ExitStatus>,
-    /// How its session ended.
-    pub end: Arc<SessionEnd>,
-    /// How long it had run.
-    pub uptime: Duration,
-    /// The limits of the operating system that it had met.
-    pub overruns: Vec<Overrun>,
-    /// The end of what it printed to standard error.
-    pub stderr: String,
-}
 use rapace_session::{CallError, describe_exit};
 
 /// How a plugin was shut down.
@@ -50,23 +31,6 @@ pub enum Ending {
 
 pub(crate) fn in_words(exit: Option<ExitStatus>) -> String {
     exit.map_or_else(|| "ended in an unknown way".to_owned(), describe_exit)
-}
-
-impl fmt::Display for CrashReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.overruns.iter().find(|overrun| overrun.killed) {
-            Some(overrun) => write!(f, "it was killed for using {overrun}")?,
-            None => write!(f, "it {}", in_words(self.exit))?,
-        }
-        write!(f, " {:.1?} after its start", self.uptime)?;
-        let others = self.overruns.iter().filter(|overrun| !overrun.killed);
-        others.into_iter().try_for_each(|overrun| write!(f, "; it would have used {overrun}"))?;
-        match &*self.end {
-            SessionEnd::PeerGone(_) => Ok(()),
-            end => write!(f, "; {end}"),
-        }?;
-        write_tail(f, &self.stderr)
-    }
 }
 
 impl fmt::Display for ShutdownReport {

@@ -75,7 +75,6 @@ impl Instance {
         }
         let read = |(stdout, stderr)| context.output.read(scope, stdout, stderr);
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
-        let pid = process.as_ref().map(Process::id);
         let own = enclosure.as_ref().map(|enclosure| enclosure.enforcement());
         let enforcement = own.unwrap_or_else(|| Enforcement::nothing(scope.limits()));
         tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
@@ -85,7 +84,6 @@ impl Instance {
         if let Some(enclosure) = &enclosure {
             context.attendance.spawn(watch_processor_time(Arc::downgrade(enclosure)));
         }
-        let config = Config { registry: offered, ..spec.configured(&context.config) };
         let config = Config { registry: offered.clone(), ..spec.configured(&context.config) };
         let handshake = || {
             let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
@@ -108,7 +106,6 @@ impl Instance {
                         output,
                         enclosure,
                         enforcement,
-                        crash,
                         crash,
                         offered,
                         ages,
@@ -195,8 +192,6 @@ impl Instance {
             let exit = self.session.reap(EXIT_PATIENCE);
             let end = self.session.end().unwrap_or_else(|| Arc::new(SessionEnd::PeerGone(exit)));
             let overruns = self.enclosure.as_ref().map(|enclosure| enclosure.overruns()).unwrap_or_default();
-            let stderr = tail(self.output.as_ref(), Stream::Stderr);
-            CrashReport { exit, end, overruns, uptime: self.uptime(), stderr }
             let (condition, stats) = (self.session.condition(), self.session.stats());
             let names = Names { of_plugin: &self.session.peer().registry, of_host: &self.offered };
             let (calls, served) = self.ages.lock().at_end(&condition, &names);
@@ -210,7 +205,7 @@ impl Instance {
                 end,
                 uptime: self.uptime(),
                 restarts: self.history.restarts(),
-                limit: None,
+                overruns,
                 calls,
                 served,
                 segment: SegmentAtEnd::new(&condition, &stats),

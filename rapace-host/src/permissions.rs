@@ -32,7 +32,7 @@ pub struct Permissions {
 }
 
 /// Which system calls a plugin is refused, beside those that its other permissions rule out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyscallProfile {
     /// As by default, and what few plugins need: anonymous files, watching files, new sessions, locking memory.
@@ -59,8 +59,6 @@ pub enum SharedStorage {
 
 /// What a plugin may use; what is not named is not limited. The first four are the operating system's to enforce, for each
 /// of its processes with all that this starts: `Enforcement` tells by what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-/// What a plugin may use; what is not named is not limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {

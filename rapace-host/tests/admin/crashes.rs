@@ -30,7 +30,7 @@ fn the_report_of_a_plugin_that_was_killed_in_a_call_names_the_call() {
     stand.plugin.kill().unwrap();
     waiting.wait().unwrap_err();
     let [crash] = stand.plugin.crashes().try_into().unwrap();
-    assert_eq!((crash.process_id, crash.restarts, crash.limit), (pid, 0, None));
+    assert_eq!((crash.process_id, crash.restarts, crash.overruns.len()), (pid, 0, 0));
     assert_eq!((crash.calls.count, crash.served.count), (1, 0), "{crash}");
     let call = &crash.calls.listed[0];
     assert_eq!(
