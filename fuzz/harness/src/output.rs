@@ -44,13 +44,13 @@ pub fn output(data: &[u8]) {
             Piece::Bytes(bytes) => bytes,
             Piece::Flood(byte, times) => vec![byte; times.into()],
         };
-        found.extend(lines.push(&piece));
+        found.extend(lines.push(&piece, || true));
         tail.push(&piece);
         whole.extend(piece);
     }
     assert_eq!(tail.text(), end_of(&whole));
-    found.extend(lines.finish());
-    assert_eq!(lines.finish(), None, "the end is told twice");
+    found.extend(lines.finish(|| true));
+    assert_eq!(lines.finish(|| true), None, "the end is told twice");
     let mut expected: Vec<&[u8]> = whole.split(|byte| *byte == b'\n').collect();
     if expected.last().is_some_and(|last| last.is_empty()) {
         expected.pop();
