@@ -35,6 +35,9 @@ pub use histogram::Latency;
 pub use intercepted::Intercepted;
 pub use metrics_snapshot::{MethodMetrics, MetricsSnapshot};
 pub use rate::{Bucket, Rate, RateError};
+pub use metrics_snapshot::{MethodMetrics, MetricsSnapshot};
+pub use rapace_session::Latency;
+pub use rate::{Rate, RateError};
 pub use rate_limit::RateLimit;
 pub use require_bearer::RequireBearer;
 

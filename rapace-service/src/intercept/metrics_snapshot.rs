@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use rapace_session::Code;
+use rapace_session::{Code, Latency};
 
 use super::call::CallSide;
-use super::histogram::Latency;
 
 /// What a [`CallMetrics`](super::CallMetrics) has counted. Its display is a table, a line for each method and side.
 #[derive(Clone, Debug, PartialEq, Eq)]
