@@ -13,6 +13,7 @@ use crate::patience::Patience;
 use crate::pending;
 use crate::session::CallOptions;
 use crate::slot::{Found, Route};
+use crate::status::Code;
 
 /// A call on its way, from [`Caller::call`]. Dropped before it is ready, it is cancelled.
 #[must_use = "nothing is sent before the first poll"]
@@ -120,7 +121,7 @@ impl<B> Drop for Calling<'_, B> {
         match &mut self.stage {
             Stage::New | Stage::Over => {}
             Stage::Opening(opening) => opening.give_up(shared),
-            Stage::Waiting(key) => shared.abandon(*key),
+            Stage::Waiting(key) => shared.abandon(*key, Code::Cancelled),
         }
     }
 }

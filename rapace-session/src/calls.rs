@@ -17,7 +17,9 @@ use crate::fault::Fault;
 use crate::flow::{Flows, Granted, Inflow, Outflow, Streams, Taken, set_waker};
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
+use crate::observe::MethodCounts;
 use crate::status::{Code, Status};
+use crate::tally::{End, Ended, Tally};
 
 /// A good end of a call.
 #[derive(Debug)]
@@ -66,6 +68,9 @@ struct Ticket {
     deadline: Option<Instant>,
     /// Its items, if it streams any. Those that have come before the final are taken behind it.
     flows: Option<Box<Flows>>,
+    method: u32,
+    request_bytes: u32,
+    timed: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +98,8 @@ pub(crate) struct CallTable {
     serial: u64,
     /// Calls with items on their way in.
     receiving: usize,
+    /// What is counted of calls, if anything is.
+    tally: Option<Box<Tally>>,
 }
 
 impl CallTable {
@@ -114,24 +121,35 @@ impl CallTable {
             free_tickets: Vec::new(),
             serial: 0,
             receiving: 0,
+            tally: None,
         }
     }
 
-    /// Opens a call, if the peer takes one more.
+    /// Calls are counted from now on.
+    pub(crate) fn observe(&mut self, tally: Tally) {
+        self.tally = Some(Box::new(tally));
+    }
+
+    /// Opens a call with a body of so many bytes, if the peer takes one more.
     #[inline]
-    pub(crate) fn open(&mut self, method: u32, flows: Option<Box<Flows>>) -> Option<(CallKey, ChannelId)> {
+    pub(crate) fn open(
+        &mut self,
+        method: u32,
+        bytes: usize,
+        flows: Option<Box<Flows>>,
+    ) -> Option<(CallKey, ChannelId)> {
         let index = self.free.pop()?;
-        Some(self.enter(index, method, flows))
+        Some(self.enter(index, method, bytes, flows))
     }
 
     /// Opens the one call that may be in flight on channel 0.
-    pub(crate) fn open_lifecycle(&mut self, method: u32) -> Option<(CallKey, ChannelId)> {
+    pub(crate) fn open_lifecycle(&mut self, method: u32, bytes: usize) -> Option<(CallKey, ChannelId)> {
         let index = self.calls_max;
-        self.channels[index].call.is_none().then(|| self.enter(index, method, None))
+        self.channels[index].call.is_none().then(|| self.enter(index, method, bytes, None))
     }
 
     #[inline]
-    fn enter(&mut self, index: usize, method: u32, flows: Option<Box<Flows>>) -> (CallKey, ChannelId) {
+    fn enter(&mut self, index: usize, method: u32, bytes: usize, flows: Option<Box<Flows>>) -> (CallKey, ChannelId) {
         let entry = &mut self.channels[index];
         entry.generation = entry.generation.next();
         let channel = if index == self.calls_max {
@@ -148,7 +166,7 @@ impl CallTable {
         });
         self.receiving += usize::from(streams.receives);
         let place = self.free_tickets.pop().unwrap_or_else(|| {
-            self.tickets.push(Ticket { serial: 0, state: Wait::Free, deadline: None, flows: None });
+            self.tickets.push(Ticket::free());
             self.tickets.len() - 1
         });
         // A free one owns nothing.
@@ -157,6 +175,11 @@ impl CallTable {
         ticket.state = Wait::Waiting(index, None);
         ticket.deadline = None;
         ticket.flows = flows;
+        // A message has at most 2^31 bytes.
+        (ticket.method, ticket.request_bytes) = (method, u32::try_from(bytes).unwrap_or(u32::MAX));
+        if let Some(tally) = &mut self.tally {
+            ticket.timed = tally.begin(place);
+        }
         self.channels[index].call = Some(InFlight { channel, method, streams, begun: None, ticket: Some(place) });
         self.in_flight += 1;
         (CallKey { ticket: place, serial: self.serial }, channel)
@@ -197,20 +220,34 @@ impl CallTable {
 
     /// Takes back a call of which nothing has been sent, though a peer that guesses may have answered it.
     pub(crate) fn unsend(&mut self, key: CallKey, link: &mut Link, kept: &mut usize, spent: &mut Vec<Waker>) {
-        if let Some(channel) = self.abandon(key, link, kept, spent) {
+        let channel = self.let_go(key, link, kept, spent);
+        self.free_unsent(channel);
+    }
+
+    /// The channel of a call of which nothing was sent is free at once.
+    pub(crate) fn free_unsent(&mut self, channel: Option<ChannelId>) {
+        if let Some(channel) = channel {
             self.free_channel(self.index(channel));
         }
     }
 
-    /// Nobody waits for this call any more. Gives its channel if it is still in flight, so that the peer must be told,
-    /// and takes the bytes that were kept for it off `kept`.
+    /// Nobody waits for this call any more, and this is how it has ended if it had not before. Gives its channel if it is still
+    /// in flight, so that the peer must be told, and takes the bytes that were kept for it off `kept`.
     pub(crate) fn abandon(
         &mut self,
         key: CallKey,
+        end: End,
         link: &mut Link,
         kept: &mut usize,
         spent: &mut Vec<Waker>,
     ) -> Option<ChannelId> {
+        if let Some(Wait::Waiting(..)) = self.wait(key) {
+            self.count(key.ticket, end, 0);
+        }
+        self.let_go(key, link, kept, spent)
+    }
+
+    fn let_go(&mut self, key: CallKey, link: &mut Link, kept: &mut usize, spent: &mut Vec<Waker>) -> Option<ChannelId> {
         if matches!(self.wait(key)?, Wait::Free) {
             return None;
         }
@@ -378,15 +415,14 @@ impl CallTable {
         if let Some(begun) = &mut call.begun {
             begun.drop_body(None, kept);
         }
-        self.resolve(key.ticket, Err(error), 0, wakes);
+        self.resolve(key.ticket, Err(error), 0, 0, wakes);
         Some(channel)
     }
 
     /// The same for a call of which nothing has been sent, so that its channel is free at once.
     pub(crate) fn fail_unsent(&mut self, key: CallKey, error: CallError, kept: &mut usize, wakes: &mut Vec<Waker>) {
-        if let Some(channel) = self.fail_one(key, error, kept, wakes) {
-            self.free_channel(self.index(channel));
-        }
+        let channel = self.fail_one(key, error, kept, wakes);
+        self.free_unsent(channel);
     }
 
     /// Takes the next item of a call, or notes who is to be woken for it; and what is to be granted on which channel.
@@ -484,12 +520,14 @@ impl CallTable {
             return Err(Fault::BrokenMessage { channel, field: "kind", found, expected });
         }
         if call.begun.is_none() && call.ticket.is_some() && Inbound::is_plain(&frame, room, *kept) {
+            let length = frame.payload.bytes();
             let body = Body::of(&frame, link);
             let place = self.free_channel(index).and_then(|call| call.ticket);
             if let Some(place) = place {
                 let bytes = body.heap_bytes();
                 *kept += bytes;
-                self.resolve(place, ended(header.kind, body, Metadata::new(), refusing), bytes, wakes);
+                let outcome = ended(header.kind, body, Metadata::new(), refusing);
+                self.resolve(place, outcome, length, bytes, wakes);
             }
             return Ok(());
         }
@@ -517,12 +555,20 @@ impl CallTable {
         let outcome = outcome(*message, link, room, refusing);
         let beside = outcome.as_ref().map_or(0, |reply| reply.metadata.heap_bytes());
         *kept += beside;
-        self.resolve(place, outcome, bytes + beside, wakes);
+        let length = outcome.as_ref().map_or(0, |reply| reply.body.len());
+        self.resolve(place, outcome, length, bytes + beside, wakes);
     }
 
-    /// Gives one that waits its outcome; `wakes` gets who is to be woken.
+    /// Gives one that waits its outcome, a reply of this length if it is one, for which so many bytes are kept; `wakes` gets
+    /// who is to be woken.
     #[inline]
-    fn resolve(&mut self, place: usize, outcome: Outcome, bytes: usize, wakes: &mut Vec<Waker>) {
+    fn resolve(&mut self, place: usize, outcome: Outcome, length: usize, bytes: usize, wakes: &mut Vec<Waker>) {
+        if self.tally.is_some() {
+            match &outcome {
+                Ok(_) => self.count(place, End::OK, length),
+                Err(error) => self.count(place, End::of(error.code()), 0),
+            }
+        }
         let ticket = &mut self.tickets[place];
         if let Wait::Waiting(_, waker) = std::mem::replace(&mut ticket.state, Wait::Done(outcome, bytes)) {
             wakes.extend(waker);
@@ -530,6 +576,26 @@ impl CallTable {
         if let Some(flows) = &mut ticket.flows {
             wakes.extend(flows.wakers());
         }
+    }
+
+    /// A call has ended, with a reply of so many bytes.
+    #[inline]
+    fn count(&mut self, place: usize, end: End, reply_bytes: usize) {
+        let Some(tally) = &mut self.tally else { return };
+        let ticket = &self.tickets[place];
+        let (request_bytes, items) = ticket.bytes();
+        let (reply_bytes, timed) = (items + reply_bytes as u64, ticket.timed.then_some(place));
+        tally.ended(ticket.method, Ended { end, request_bytes, reply_bytes, timed });
+    }
+
+    /// What has been counted.
+    pub(crate) fn counts(&mut self) -> Vec<MethodCounts> {
+        let waiting = self.tickets.iter().filter(|ticket| matches!(ticket.state, Wait::Waiting(..)));
+        let in_flight = waiting.map(|ticket| {
+            let (request_bytes, reply_bytes) = ticket.bytes();
+            (ticket.method, request_bytes, reply_bytes)
+        });
+        self.tally.as_mut().map_or_else(Vec::new, |tally| tally.counts(in_flight))
     }
 
     /// Ends every call that is in flight, with the session. Requests on the channels in `unsent` have not been sent to their
@@ -546,9 +612,23 @@ impl CallTable {
             *kept -= begun.map_or(0, |message| message.heap_bytes());
             if let Some(place) = ticket {
                 let error = CallError::SessionEnded { end: Arc::clone(end), sent: !unsent.contains(&channel) };
-                self.resolve(place, Err(error), 0, wakes);
+                self.resolve(place, Err(error), 0, 0, wakes);
             }
         }
+    }
+}
+
+impl Ticket {
+    /// One that nobody has.
+    fn free() -> Self {
+        Self { serial: 0, state: Wait::Free, deadline: None, flows: None, method: 0, request_bytes: 0, timed: false }
+    }
+
+    /// Bytes of the request, and of the items each way.
+    #[inline]
+    fn bytes(&self) -> (u64, u64) {
+        let request = self.request_bytes.into();
+        self.flows.as_ref().map_or((request, 0), |flows| (request + flows.sent(), flows.received()))
     }
 }
 

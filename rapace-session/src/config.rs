@@ -7,6 +7,7 @@ use rapace_registry::Registry;
 
 use crate::fault::FaultPolicy;
 use crate::limits::{Limits, Timeouts};
+use crate::observe::Observe;
 
 /// Everything about a session that its user chooses. All of it has defaults; all of it is checked before anything is made.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub faults: FaultPolicy,
     /// Whose large payloads are read where they lie.
     pub read_in_place: ReadInPlace,
+    /// What is counted of calls.
+    pub observe: Observe,
     /// What makes faults on purpose, for tests.
     pub fault_injection: FaultInjection,
 }
@@ -129,6 +132,7 @@ mod tests {
             wait: _,
             faults: _,
             read_in_place: _,
+            observe: _,
             fault_injection: _,
         } = Config::new("test", "1");
         assert_eq!((name.as_str(), version.as_str()), ("test", "1"));

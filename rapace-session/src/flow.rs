@@ -42,6 +42,16 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
+    /// Bytes of the items that this side has sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.outflow.as_ref().map_or(0, |outflow| outflow.bytes)
+    }
+
+    /// Bytes of the items that have come.
+    pub(crate) fn received(&self) -> u64 {
+        self.inflow.as_ref().map_or(0, |inflow| inflow.bytes)
+    }
+
     /// Takes out who is to be woken when the call ends.
     pub(crate) fn wakers(&mut self) -> impl Iterator<Item = Waker> {
         let reader = self.inflow.as_mut().and_then(|inflow| inflow.waker.take());
@@ -65,6 +75,8 @@ pub(crate) struct Inflow {
     state: InflowState,
     /// Bytes that are kept for the items.
     kept: usize,
+    /// Bytes of all items from the beginning.
+    bytes: u64,
     waker: Option<Waker>,
 }
 
@@ -96,6 +108,7 @@ impl Inflow {
             begun: None,
             state: InflowState::Open,
             kept: 0,
+            bytes: 0,
             waker: None,
         }
     }
@@ -173,6 +186,7 @@ impl Inflow {
     /// An item is complete. Its bytes have been added to `kept`.
     fn keep(&mut self, body: Body, kept: &mut usize, wakes: &mut Vec<Waker>) {
         let (before, heap_bytes) = (self.queue_bytes(), body.heap_bytes());
+        self.bytes += body.len() as u64;
         self.items.push_back(body);
         let grown = self.queue_bytes() - before;
         self.kept += heap_bytes + grown;
@@ -296,11 +310,14 @@ pub(crate) struct Outflow {
     pub(crate) last_sent: u64,
     /// Items that were sent since others had a turn.
     pub(crate) burst: u32,
+    /// Bytes of all items from the beginning.
+    bytes: u64,
 }
 
 impl Outflow {
     pub(crate) fn new(credit: u32) -> Self {
-        Self { credit: credit.into(), spent: 0, ended: false, waker: None, wants_room: false, last_sent: 0, burst: 0 }
+        let credit = credit.into();
+        Self { credit, spent: 0, ended: false, waker: None, wants_room: false, last_sent: 0, burst: 0, bytes: 0 }
     }
 
     /// Whether an item may be begun.
@@ -326,6 +343,7 @@ impl Outflow {
     pub(crate) fn spend(&mut self, bytes: usize, serial: u64) {
         self.last_sent = serial;
         self.burst += 1;
+        self.bytes += bytes as u64;
         let spent = bytes as u64 + u64::from(ITEM_COST);
         self.spent = self.spent.saturating_add(spent);
         self.credit = self.credit.saturating_sub_unsigned(spent);

@@ -10,6 +10,7 @@
 //!   executor.rs, tasks.rs                   futures, and handlers that are not ready
 //!   machine.rs                              the protocol: no thread, no clock, no system call
 //!     calls.rs   served.rs   outbox.rs      calls of ours, calls of the peer, what waits for room
+//!     tally.rs   observe.rs                 what is counted of both, if anything
 //!   rapace_core::Link                       frames
 //! ```
 
@@ -21,12 +22,14 @@ mod prefix;
 mod scratch;
 mod status;
 
+mod chance;
 mod config;
 mod error;
 mod fault;
 mod hello;
 mod latency;
 mod limits;
+mod observe;
 mod process;
 mod role;
 
@@ -36,6 +39,7 @@ mod machine;
 mod message;
 mod outbox;
 mod served;
+mod tally;
 
 mod alarm;
 mod caller;
@@ -102,6 +106,7 @@ pub use liveness::PeerState;
 pub use metadata::{Metadata, MetadataError};
 #[doc(hidden)]
 pub use nesting::{Nesting, depth};
+pub use observe::{CallCounts, MethodCounts, Observe};
 pub use pending::PendingCall;
 pub use process::{Process, describe_exit};
 pub use role::{PeerA, PeerB, Role};

@@ -29,6 +29,7 @@ use crate::outbox::{Outbox, Ticket};
 use crate::prefix::Prefix;
 use crate::served::{Arrived, ServedKey, ServedTable, Step};
 use crate::status::{Code, Status};
+use crate::tally::End;
 
 /// A request of this side.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +164,7 @@ impl Machine {
         if in_pieces && !self.outbox.is_empty() && self.outbox.bytes() + total > self.limits.outbound_bytes_max {
             return Err(Unsent::Full);
         }
-        let (key, header) = self.enter(request, &prefix, depth).ok_or(Unsent::Full)?;
+        let (key, header) = self.enter(request, &prefix, depth, request.body.len()).ok_or(Unsent::Full)?;
         if !in_pieces {
             let fits = self.outbox.is_empty() || self.outbox.bytes() + total <= self.limits.outbound_bytes_max;
             match link.try_send(Class::Request, &header, &[prefix.bytes(), request.body]) {
@@ -193,7 +194,7 @@ impl Machine {
         let (prefix, depth) = self.admit(request, bytes).map_err(Unsent::Failed)?;
         let Some(mut loan) = place.take() else { return Err(Unsent::Failed(CallError::WouldBlock)) };
         let begin = prefix.bytes().len();
-        let Some((key, header)) = self.enter(request, &prefix, depth) else {
+        let Some((key, header)) = self.enter(request, &prefix, depth, bytes) else {
             *place = Some(loan);
             return Err(Unsent::Full);
         };
@@ -207,12 +208,18 @@ impl Machine {
         }
     }
 
-    /// A call takes its channel.
+    /// A call with a body of so many bytes takes its channel.
     #[inline]
-    fn enter(&mut self, request: &Request<'_>, prefix: &Prefix, depth: u8) -> Option<(CallKey, FrameHeader)> {
+    fn enter(
+        &mut self,
+        request: &Request<'_>,
+        prefix: &Prefix,
+        depth: u8,
+        bytes: usize,
+    ) -> Option<(CallKey, FrameHeader)> {
         let (mut flags, mut credit) = (prefix.flags, 0);
         let (key, channel) = if request.lifecycle {
-            self.calls.open_lifecycle(request.method)
+            self.calls.open_lifecycle(request.method, bytes)
         } else if request.streams.any() {
             let mut flows = Flows::default();
             if request.streams.receives {
@@ -225,9 +232,9 @@ impl Machine {
                 // The callee grants some when it has the request.
                 flows.outflow = Some(Outflow::new(0));
             }
-            self.calls.open(request.method, Some(Box::new(flows)))
+            self.calls.open(request.method, bytes, Some(Box::new(flows)))
         } else {
-            self.calls.open(request.method, None)
+            self.calls.open(request.method, bytes, None)
         }?;
         Some((key, FrameHeader { channel, method: request.method, kind: Kind::Request, flags, depth, credit }))
     }
@@ -311,13 +318,15 @@ impl Machine {
         self.calls.expire(now, &mut self.wakes)
     }
 
-    /// Nobody waits for this call any more.
-    pub(crate) fn abandon(&mut self, key: CallKey, link: &mut Link) {
-        match self.outbox.withdraw(key) {
+    /// Nobody waits for this call any more, for this reason.
+    pub(crate) fn abandon(&mut self, key: CallKey, why: Code, link: &mut Link) {
+        let withdrawn = self.outbox.withdraw(key);
+        let channel = self.calls.abandon(key, End::of(why), link, &mut self.kept, &mut self.spent);
+        match withdrawn {
             // Nothing of it has been sent, so the peer need not know.
-            Some(false) => self.calls.unsend(key, link, &mut self.kept, &mut self.spent),
+            Some(false) => self.calls.free_unsent(channel),
             Some(true) | None => {
-                if let Some(channel) = self.calls.abandon(key, link, &mut self.kept, &mut self.spent) {
+                if let Some(channel) = channel {
                     self.outbox.withdraw_items(channel);
                     self.send_control(Verb::Cancel, &channel.raw().to_le_bytes(), link);
                 }
@@ -377,7 +386,9 @@ impl Machine {
             let (channel, kind) = (key.channel(), Kind::Reply);
             let header = FrameHeader { channel, method, kind, flags: Flags::NONE, depth: 0, credit: 0 };
             match link.try_send(Class::Reply, &header, &[body]) {
-                Ok(()) => return self.served.remove(key, &mut self.kept, &mut self.wakes),
+                Ok(()) => {
+                    return self.served.done(key, End::OK, body.len(), &mut self.kept, &mut self.wakes);
+                }
                 Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
                 Err(_) => {}
             }
@@ -385,25 +396,27 @@ impl Machine {
         let prefix = Prefix::new(None, metadata);
         let metadata_bound = self.peer.metadata_bytes_max;
         let status;
-        let (kind, body) = match result {
+        let too_large = End::of(Code::ResourceExhausted);
+        let (kind, body, end) = match result {
             Ok(body) if body.len() > bound => {
                 let message = format!("reply has {} bytes, but the caller takes {bound}", body.len());
                 status = Status::new(Code::ResourceExhausted, message).encode();
-                (Kind::Error, &status[..])
+                (Kind::Error, &status[..], too_large)
             }
             Ok(_) if prefix.metadata_bytes > metadata_bound => {
                 let found = prefix.metadata_bytes;
                 let message =
                     format!("metadata of the reply have {found} bytes, but the caller takes {metadata_bound}");
                 status = Status::new(Code::ResourceExhausted, message).encode();
-                (Kind::Error, &status[..])
+                (Kind::Error, &status[..], too_large)
             }
-            Ok(body) => (Kind::Reply, body),
+            Ok(body) => (Kind::Reply, body, End::OK),
             Err(error) => {
                 status = error.encode();
-                (Kind::Error, &status[..])
+                (Kind::Error, &status[..], End::of(error.code))
             }
         };
+        let bytes_of = |kind| if kind == Kind::Reply { body.len() } else { 0 };
         // An error that we have made here goes without the handler's metadata.
         let prefix = if result.is_ok() == (kind == Kind::Reply) { prefix } else { Prefix::default() };
         let header = FrameHeader { channel: key.channel(), method, kind, flags: prefix.flags, depth: 0, credit: 0 };
@@ -411,13 +424,15 @@ impl Machine {
         let fits = prefix.bytes().len() + body.len() <= link.frame_bytes_max(Class::Reply);
         if fits && self.outbox.is_empty() {
             match link.try_send(Class::Reply, &header, &[prefix.bytes(), body]) {
-                Ok(()) => return self.served.remove(key, &mut self.kept, &mut self.wakes),
+                Ok(()) => {
+                    return self.served.done(key, end, bytes_of(kind), &mut self.kept, &mut self.wakes);
+                }
                 Err(SendRefusal::Fault(fault)) => return self.fault(fault.into()),
                 Err(_) => {}
             }
         }
         let mut bytes = [prefix.bytes(), body].concat();
-        let mut header = header;
+        let (mut header, mut end) = (header, end);
         if self.outbox.bytes() + bytes.len() > self.limits.outbound_bytes_max.max(bytes.len()) {
             let waiting = self.outbox.bytes();
             let bound = self.limits.outbound_bytes_max;
@@ -427,7 +442,9 @@ impl Machine {
             );
             bytes = Status::new(Code::ResourceExhausted, message).encode();
             header = FrameHeader { kind: Kind::Error, flags: Flags::NONE, ..header };
+            end = too_large;
         }
+        self.served.answered(key, end, bytes_of(header.kind));
         self.outbox.push(Ticket::Final(key), Class::Reply, header, bytes);
         if let Err(fault) = self.flush_outbox(link) {
             self.fault(fault.into());
@@ -448,6 +465,7 @@ impl Machine {
         let header = FrameHeader { channel, method, kind, flags: Flags::NONE, depth: 0, credit: 0 };
         match link.send_loan(loan, 0..bytes, &header) {
             Ok(()) => {
+                self.served.answered(key, End::OK, bytes);
                 self.served.ending(key, &mut self.kept);
                 self.served.remove(key, &mut self.kept, &mut self.wakes);
                 None

@@ -11,6 +11,7 @@ use crate::patience::Patience;
 use crate::shared::{Purpose, Shared};
 use crate::slot::Passage;
 use crate::state::State;
+use crate::status::Code;
 
 /// A call whose reply has not been taken, to be waited for by a thread or by a task. Dropped, it is cancelled.
 #[must_use = "a call that is dropped is cancelled"]
@@ -44,9 +45,11 @@ impl PendingCall {
         let key = self.key;
         let shared = Arc::clone(&self.shared);
         let outcome = shared.wait(Purpose::Reply(key), &mut self.patience, |state| shared.take(state, key));
-        self.taken = outcome.is_some();
-        // Dropping the call cancels it.
-        let outcome = outcome.unwrap_or_else(|| Err(CallError::DeadlineExceeded { waited: self.patience.time() }));
+        self.taken = true;
+        let outcome = outcome.unwrap_or_else(|| {
+            shared.abandon(key, Code::DeadlineExceeded);
+            Err(CallError::DeadlineExceeded { waited: self.patience.time() })
+        });
         self.passage.ended(&outcome);
         outcome
     }
@@ -91,7 +94,8 @@ pub(crate) fn look(
         return outcome;
     }
     if patience.left().is_some_and(|left| left.is_zero()) {
-        state.machine.abandon(key, &mut state.link);
+        let State { machine, link, .. } = state;
+        machine.abandon(key, Code::DeadlineExceeded, link);
         #[cfg(feature = "fault-injection")]
         state.replies.forget(key);
         state.flush();
@@ -140,7 +144,7 @@ impl Future for PendingCall {
 impl Drop for PendingCall {
     fn drop(&mut self) {
         if !self.taken {
-            self.shared.abandon(self.key);
+            self.shared.abandon(self.key, Code::Cancelled);
         }
     }
 }

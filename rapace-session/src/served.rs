@@ -15,7 +15,9 @@ use crate::fault::Fault;
 use crate::flow::{Flows, Granted, Inflow, Outflow, Streams, Taken};
 use crate::message::{Inbound, Room};
 use crate::metadata::Metadata;
+use crate::observe::MethodCounts;
 use crate::status::{Code, Status};
+use crate::tally::{End, Ended, Tally};
 
 /// Names a call of the peer until its final message has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ struct Served {
     method: u32,
     stage: Stage,
     cancelled: bool,
+    timed: bool,
     /// Who is to be woken when it is cancelled, by the number that it has among them.
     wakers: Vec<(u64, Waker)>,
     /// Whether its handler wants to hear of a cancel itself.
@@ -62,6 +65,8 @@ struct Served {
     flows: Option<Box<Flows>>,
     /// Bytes that are kept for it.
     bytes: usize,
+    /// Bytes of its request: a message has at most 2^31.
+    request_bytes: u32,
 }
 
 #[derive(Debug)]
@@ -110,6 +115,8 @@ pub(crate) struct ServedTable {
     in_flight: usize,
     /// Calls with items on their way in.
     receiving: usize,
+    /// What is counted of calls, if anything is.
+    tally: Option<Box<Tally>>,
 }
 
 /// The lifecycle calls: `initialize` and `shutdown` of a plugin.
@@ -120,7 +127,13 @@ impl ServedTable {
     pub(crate) const BYTES_EACH: usize = size_of::<Option<Served>>() + 2 * size_of::<Arrived>();
 
     pub(crate) fn new(calls_max: u32) -> Self {
-        Self { entries: (0..=calls_max).map(|_| None).collect(), waiting: VecDeque::new(), in_flight: 0, receiving: 0 }
+        let entries = (0..=calls_max).map(|_| None).collect();
+        Self { entries, waiting: VecDeque::new(), in_flight: 0, receiving: 0, tally: None }
+    }
+
+    /// Calls are counted from now on.
+    pub(crate) fn observe(&mut self, tally: Tally) {
+        self.tally = Some(Box::new(tally));
     }
 
     /// Takes a frame of a request.
@@ -148,11 +161,15 @@ impl ServedTable {
             let plain = Inbound::is_plain(&frame, room, *kept);
             self.enter(index, &header, window, plain);
             if plain {
+                let request_bytes = length(frame.payload.bytes());
                 let body = Body::of(&frame, link);
                 let bytes = body.heap_bytes();
                 *kept += bytes;
                 if let Some(served) = &mut self.entries[index] {
-                    served.bytes = bytes;
+                    (served.bytes, served.request_bytes) = (bytes, request_bytes);
+                    if let Some(tally) = &mut self.tally {
+                        served.timed = tally.begin(index);
+                    }
                 }
                 self.waiting.push_back(Arrived {
                     key,
@@ -185,9 +202,13 @@ impl ServedTable {
         let Some(message) = begun.take() else { return Ok(Step::None) };
         served.bytes = message.heap_bytes();
         served.stage = Stage::Waiting;
+        if let Some(tally) = &mut self.tally {
+            served.timed = tally.begin(index);
+        }
         match message.complete(room, link) {
             Err(status) => Ok(Step::Answer(key, status)),
             Ok((body, parsed)) => {
+                served.request_bytes = length(body.len());
                 served.bytes += parsed.metadata.heap_bytes();
                 *kept += parsed.metadata.heap_bytes();
                 let deadline = parsed.time_left.map(|left| now() + left.min(LONGEST_DEADLINE));
@@ -214,10 +235,12 @@ impl ServedTable {
             method: header.method,
             stage: if arrived { Stage::Waiting } else { Stage::Arriving(None) },
             cancelled: false,
+            timed: false,
             wakers: Vec::new(),
             asks: false,
             flows: flows(header, window),
             bytes: 0,
+            request_bytes: 0,
         });
     }
 
@@ -328,6 +351,47 @@ impl ServedTable {
         self.get(key).is_none_or(|served| served.cancelled)
     }
 
+    /// A call is answered, once, with a reply of so many bytes.
+    #[inline(always)]
+    pub(crate) fn answered(&mut self, key: ServedKey, end: End, reply_bytes: usize) {
+        if self.tally.is_some() {
+            self.count(key, end, reply_bytes);
+        }
+    }
+
+    fn count(&mut self, key: ServedKey, end: End, reply_bytes: usize) {
+        if let Some(tally) = &mut self.tally
+            && let Some(Some(served)) = self.entries.get_mut(key.index)
+            && served.channel == key.channel
+        {
+            served.count(tally, key.index, end, reply_bytes);
+        }
+    }
+
+    /// A call is answered with a reply of so many bytes, which has been sent; `wakes` gets who still waits for something of the
+    /// call.
+    #[inline(always)]
+    pub(crate) fn done(
+        &mut self,
+        key: ServedKey,
+        end: End,
+        reply_bytes: usize,
+        kept: &mut usize,
+        wakes: &mut Vec<Waker>,
+    ) {
+        self.answered(key, end, reply_bytes);
+        self.remove(key, kept, wakes);
+    }
+
+    /// What has been counted.
+    pub(crate) fn counts(&mut self) -> Vec<MethodCounts> {
+        let in_flight = self.entries.iter().flatten().filter(|served| served.is_in_flight()).map(|served| {
+            let (request_bytes, reply_bytes) = served.transferred();
+            (served.method, request_bytes, reply_bytes)
+        });
+        self.tally.as_mut().map_or_else(Vec::new, |tally| tally.counts(in_flight))
+    }
+
     /// The handler is done, and the final message waits for room.
     pub(crate) fn ending(&mut self, key: ServedKey, kept: &mut usize) {
         if let Some(served) = self.entries.get_mut(key.index).and_then(Option::as_mut)
@@ -353,9 +417,15 @@ impl ServedTable {
     /// Forgets all of them: the session has ended.
     pub(crate) fn clear(&mut self, kept: &mut usize, wakes: &mut Vec<Waker>) {
         self.waiting.clear();
-        for mut served in self.entries.iter_mut().filter_map(Option::take) {
+        let entries = self.entries.iter_mut().enumerate();
+        for (index, mut served) in entries.filter_map(|(index, entry)| Some((index, entry.take()?))) {
             *kept -= served.kept_bytes();
             served.wake(wakes);
+            if let Some(tally) = &mut self.tally
+                && served.is_in_flight()
+            {
+                served.count(tally, index, End::of(Code::Unavailable), 0);
+            }
             if let Stage::Arriving(Some(begun)) = served.stage {
                 *kept -= begun.heap_bytes();
             }
@@ -534,6 +604,25 @@ impl Served {
         self.flows.as_ref().is_some_and(|flows| flows.inflow.is_some())
     }
 
+    /// Whether it has arrived and was not answered.
+    fn is_in_flight(&self) -> bool {
+        matches!(self.stage, Stage::Waiting | Stage::Running)
+    }
+
+    /// Bytes of the request, and of the items each way.
+    #[inline]
+    fn transferred(&self) -> (u64, u64) {
+        let request = self.request_bytes.into();
+        self.flows.as_ref().map_or((request, 0), |flows| (request + flows.received(), flows.sent()))
+    }
+
+    #[inline]
+    fn count(&self, tally: &mut Tally, index: usize, end: End, reply_bytes: usize) {
+        let (request_bytes, items) = self.transferred();
+        let (reply_bytes, timed) = (items + reply_bytes as u64, self.timed.then_some(index));
+        tally.ended(self.method, Ended { end, request_bytes, reply_bytes, timed });
+    }
+
     /// Bytes that are kept for it, but for its request while that arrives.
     fn kept_bytes(&self) -> usize {
         let inflow = self.flows.as_ref().and_then(|flows| flows.inflow.as_ref());
@@ -547,6 +636,11 @@ impl Served {
             wakes.extend(flows.wakers());
         }
     }
+}
+
+#[inline]
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// What a request with this header streams.

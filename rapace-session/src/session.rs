@@ -22,6 +22,7 @@ use crate::hello::PeerInfo;
 use crate::liveness::PeerState;
 use crate::machine::Request;
 use crate::metadata::Metadata;
+use crate::observe::CallCounts;
 use crate::patience::Patience;
 use crate::pending::PendingCall;
 use crate::process::Process;
@@ -96,8 +97,14 @@ pub struct SessionStats {
     pub inbound_bytes: usize,
     /// Bytes that wait for the peer to make room.
     pub outbound_bytes: usize,
+    /// Own descriptors that the peer has yet to take, as far as it has said so: it says so at least once for half a ring.
+    pub ring_used: u32,
+    /// Descriptors of the own ring.
+    pub ring_capacity: u32,
     /// Own slots that are free.
     pub slots_free: u32,
+    /// Own slots.
+    pub slot_count: u32,
     /// Runs of the peer's slots that this side holds.
     pub runs_held: u32,
     /// Handlers that wait for something, and for the threads of this session to poll them again.
@@ -316,10 +323,12 @@ impl<R: Role> Session<R> {
     /// Counters.
     pub fn stats(&self) -> SessionStats {
         let mut state = self.shared().state();
-        let slots_free = state.link.free_slots().unwrap_or_else(|fault| {
+        let room = state.link.ring_used().and_then(|ring_used| Ok((ring_used, state.link.free_slots()?)));
+        let (ring_used, slots_free) = room.unwrap_or_else(|fault| {
             state.fault(fault);
-            0
+            (0, 0)
         });
+        let (ring_capacity, slot_count) = (state.link.geometry().ring_capacity(), state.link.geometry().slot_count());
         let (calls_in_flight, served_in_flight) = state.machine.in_flight();
         let (inbound_bytes, outbound_bytes) = state.machine.bytes();
         let (requests_refused, calls_refused) = state.machine.refused();
@@ -329,7 +338,10 @@ impl<R: Role> Session<R> {
             served_in_flight,
             inbound_bytes,
             outbound_bytes,
+            ring_used,
+            ring_capacity,
             slots_free,
+            slot_count,
             runs_held: state.link.held_runs(),
             tasks: state.tasks.count(),
             faults: state.machine.faults(),
@@ -338,6 +350,13 @@ impl<R: Role> Session<R> {
         };
         self.shared().leave(state);
         stats
+    }
+}
+
+impl<R: Role> Session<R> {
+    /// What was counted of calls, if the configuration says that they are: the methods that were called, in order of their ids.
+    pub fn call_counts(&self) -> CallCounts {
+        self.shared().state().machine.call_counts()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod waiting;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -18,6 +19,7 @@ use rapace_core::socket::Socket;
 
 use crate::alarm::Alarm;
 use crate::calls::{CallKey, Outcome, Reply};
+use crate::clock;
 use crate::config::Config;
 use crate::error::CallError;
 use crate::executor::{drop_future, panic_guard};
@@ -30,13 +32,14 @@ use crate::lock::{Guard, Lock};
 use crate::machine::{Machine, Request, Unsent};
 use crate::metadata::Metadata;
 use crate::nesting::{Nesting, depth};
+use crate::observe::Observe;
 use crate::patience::Patience;
 use crate::pending::PendingCall;
 use crate::process::{Process, wait_for_end};
 use crate::served::ServedKey;
 use crate::session::CallOptions;
 use crate::state::{Settled, State};
-use crate::status::Status;
+use crate::status::{Code, Status};
 use crate::wakes;
 
 /// What all handles of a session share.
@@ -90,7 +93,12 @@ impl Shared {
     ) -> io::Result<Self> {
         let peer = Arc::new(peer);
         let (socket, view) = (Arc::clone(link.socket()), link.view());
-        let machine = Machine::new(side, config.limits, Arc::clone(&peer), config.faults);
+        let mut machine = Machine::new(side, config.limits, Arc::clone(&peer), config.faults);
+        if config.observe == Observe::Calls {
+            // The peer is not to know which of its calls are timed.
+            let seed = RandomState::new().hash_one(side);
+            machine.observe(&config.registry, seed, clock::now);
+        }
         let liveness = Liveness::new(config.timeouts.liveness, Instant::now());
         if config.read_in_place.applies_to(side) {
             link.trust_peer(Trust::peer_leaves_payloads_alone());
@@ -131,11 +139,11 @@ impl Shared {
         self.process.as_ref()
     }
 
-    /// Nobody waits for this call any more.
-    pub(crate) fn abandon(&self, key: CallKey) {
+    /// Nobody waits for this call any more, for this reason.
+    pub(crate) fn abandon(&self, key: CallKey, why: Code) {
         let mut state = self.state();
         let State { machine, link, .. } = &mut *state;
-        machine.abandon(key, link);
+        machine.abandon(key, why, link);
         #[cfg(feature = "fault-injection")]
         state.replies.forget(key);
         state.flush();
@@ -358,7 +366,7 @@ impl Shared {
     pub(crate) fn outcome(self: &Arc<Self>, state: Guard<'_, State>, key: CallKey, patience: &mut Patience) -> Outcome {
         let outcome = self.wait_from(state, Purpose::Reply(key), patience, |state| self.take(state, key));
         outcome.unwrap_or_else(|| {
-            self.abandon(key);
+            self.abandon(key, Code::DeadlineExceeded);
             Err(CallError::DeadlineExceeded { waited: patience.time() })
         })
     }

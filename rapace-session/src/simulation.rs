@@ -11,6 +11,7 @@
 mod callee;
 mod caller;
 mod checks;
+mod counted;
 mod ledger;
 mod opening;
 mod peer;

@@ -16,6 +16,7 @@ use crate::served::ServedKey;
 use crate::shared::Shared;
 use crate::slot::Passage;
 use crate::state::State;
+use crate::status::Code;
 
 /// The caller's end of a call with streams. Dropped before its reply was taken, the call is cancelled.
 ///
@@ -126,7 +127,7 @@ impl StreamingCall {
 impl Drop for StreamingCall {
     fn drop(&mut self) {
         if !self.inner.get_mut().taken {
-            self.shared.abandon(self.key);
+            self.shared.abandon(self.key, Code::Cancelled);
         }
     }
 }

@@ -1,9 +1,26 @@
 //! What a session counts.
 
+use std::time::Instant;
+
+use rapace_registry::Registry;
+
 use super::Machine;
 use crate::condition::CallsInFlight;
+use crate::observe::{CallCounts, methods_of};
+use crate::tally::Tally;
 
 impl Machine {
+    /// Counts calls from now on. `own` is what this side serves.
+    pub(crate) fn observe(&mut self, own: &Registry, seed: u64, clock: fn() -> Instant) {
+        self.calls.observe(Tally::new(methods_of(&self.peer.registry), seed, clock));
+        self.served.observe(Tally::new(methods_of(own), seed.rotate_left(32), clock));
+    }
+
+    /// What was counted of calls.
+    pub(crate) fn call_counts(&mut self) -> CallCounts {
+        CallCounts { made: self.calls.counts(), served: self.served.counts() }
+    }
+
     /// Calls in flight: ours, and the peer's.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         (self.calls.in_flight(), self.served.in_flight())

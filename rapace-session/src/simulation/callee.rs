@@ -41,6 +41,7 @@ impl Peer {
         assert!(arrived.depth > below, "a call of depth {} within a handler of depth {below}", arrived.depth);
         assert!(!self.state().machine.is_cancelled(arrived.key), "a cancelled call is begun");
         let id = ledger.arrived(&arrived, self.side);
+        self.seen.accepted();
         // SPEC X3: what came before was taken then.
         assert!(!ledger.going_away[index(self.side)], "call {id} is begun, though no more are taken");
         // SPEC C1.

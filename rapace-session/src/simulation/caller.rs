@@ -12,6 +12,7 @@ use crate::error::CallError;
 use crate::flow::Streams;
 use crate::machine::{Sent, StreamKey};
 use crate::state::State;
+use crate::status::Code;
 
 /// A call that was sent.
 #[derive(Debug)]
@@ -92,6 +93,7 @@ impl Peer {
         let ended = matches!(outcome, Err(CallError::SessionEnded { .. }));
         assert!(!ended || self.is_over(), "call {} ended with a session that goes on", ours.id);
         ledger.ended(ours.id, &outcome, ours.drained, self.bound_here());
+        self.seen.ended(&outcome);
         if let Ok(reply) = outcome {
             self.bodies.push(reply.body);
         }
@@ -103,10 +105,11 @@ impl Peer {
         let ours = self.ours.swap_remove(at);
         self.with(|state| {
             let State { machine, link, .. } = state;
-            machine.abandon(ours.key, link);
+            machine.abandon(ours.key, Code::Cancelled, link);
             // A second time does nothing.
-            machine.abandon(ours.key, link);
+            machine.abandon(ours.key, Code::Cancelled, link);
         });
+        self.seen.given_up();
         let call = &mut ledger.calls[ours.id];
         call.given_up = true;
         call.ended = true;
@@ -128,6 +131,7 @@ impl Peer {
             None => return false,
             Some(Ok(Some(body))) => {
                 ours.item.set();
+                self.seen.item_taken(body.len());
                 ledger.took(ours.id, true, &body);
             }
             Some(Ok(None)) => ours.drained = true,
@@ -154,6 +158,7 @@ impl Peer {
         match sent {
             Sent::Done => {
                 ours.send.set();
+                self.seen.item_sent(bytes);
                 ledger.calls[id].up.accepted(bytes);
             }
             Sent::Pending => {

@@ -101,6 +101,7 @@ impl World {
         for (id, call) in self.ledger.calls.iter().enumerate() {
             assert!(call.ended || !alive[index(call.opener)], "call {id} has not ended");
         }
+        self.check_counts();
         self.check_ends(lost);
     }
 

@@ -149,6 +149,7 @@ impl Peer {
     fn opened(&mut self, id: usize, key: CallKey, ledger: &mut Ledger) {
         ledger.opened(id);
         let call = &ledger.calls[id];
+        self.seen.sent(call.bytes);
         let streams = call.streams;
         let (outcome, item, send) = (Flag::new(), Flag::new(), Flag::new());
         let (ended, until) = (!streams.sends, call.until);

@@ -20,6 +20,7 @@ use rapace_registry::Registry;
 
 use super::callee::Theirs;
 use super::caller::Ours;
+use super::counted::Seen;
 use super::ledger::index;
 use super::opening::Opening;
 use super::plan::Plan;
@@ -85,6 +86,8 @@ pub(super) struct Peer {
     pub(super) channels: BTreeMap<usize, ChannelId>,
     /// Bodies that may lie in the peer's memory.
     pub(super) bodies: Vec<Body>,
+    /// What its users have seen, beside what it counts.
+    pub(super) seen: Seen,
 }
 
 /// Both ends of a fresh segment, A's first.
@@ -125,7 +128,8 @@ impl Peer {
         if plan.in_place[index(side)] {
             link.trust_peer(Trust::peer_leaves_payloads_alone());
         }
-        let machine = Machine::new(side, limits, Arc::new(peer), FaultPolicy::End);
+        let mut machine = Machine::new(side, limits, Arc::new(peer), FaultPolicy::End);
+        machine.observe(&Registry::default(), 1, clock::now);
         let attendant = Flag::new();
         let liveness = Liveness::new(Duration::from_secs(1), clock::now());
         let mut state = State::new(link, machine, WaitStrategy::Park, liveness);
@@ -143,6 +147,7 @@ impl Peer {
             answered: Vec::new(),
             channels: BTreeMap::new(),
             bodies: Vec::new(),
+            seen: Seen::default(),
         }
     }
 
