@@ -8,7 +8,9 @@ use futures_util::stream;
 use rapace_core::socket::Socket;
 use rapace_macros::service;
 use rapace_service::{Incoming, Services, Stream};
-use rapace_session::{Config, Handler, Handshake, IncomingCall, NoService, PeerA, PeerB, Session, WaitStrategy};
+use rapace_session::{
+    Config, Handler, Handshake, IncomingCall, NoService, Observe, PeerA, PeerB, Session, WaitStrategy,
+};
 
 use crate::Error;
 
@@ -63,32 +65,32 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// A callee that answers each call with the same bytes.
+    /// A callee that answers each call with the same bytes; and what the caller and the callee count.
     ///
     /// # Errors
     ///
     /// When there is no session.
-    pub fn raw() -> Result<Self, Error> {
-        Self::new(|mut call: IncomingCall| {
+    pub fn raw(observe: [Observe; 2]) -> Result<Self, Error> {
+        Self::new(observe, |mut call: IncomingCall| {
             let body = call.take_body();
             call.reply(&body);
         })
     }
 
-    /// A callee that serves [`Numbers`].
+    /// A callee that serves [`Numbers`]; and what the caller and the callee count.
     ///
     /// # Errors
     ///
     /// When there is no session.
-    pub fn typed() -> Result<Self, Error> {
-        Self::new(Services::new().add(NumbersServer::new(Counting)))
+    pub fn typed(observe: [Observe; 2]) -> Result<Self, Error> {
+        Self::new(observe, Services::new().add(NumbersServer::new(Counting)))
     }
 
-    fn new(handler: impl Handler) -> Result<Self, Error> {
+    fn new([observe, there_observe]: [Observe; 2], handler: impl Handler) -> Result<Self, Error> {
         let (here, there) = Socket::pair()?;
         // Who never looks at the ring for a while costs nothing while it does, and needs no budget to be measured.
-        let config = Config { wait: WaitStrategy::Park, ..Config::new("ends", env!("CARGO_PKG_VERSION")) };
-        let other = config.clone();
+        let config = Config { wait: WaitStrategy::Park, observe, ..Config::new("ends", env!("CARGO_PKG_VERSION")) };
+        let other = Config { observe: there_observe, ..config.clone() };
         std::thread::scope(|scope| {
             let callee =
                 scope.spawn(move || -> Result<_, Error> { Ok(Handshake::accept(there, other)?.finish(handler)?) });

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::task::Poll;
 
 use futures_util::stream;
-use rapace_session::{CallError, CallOptions, PendingCall};
+use rapace_session::{CallError, CallOptions, Observe, PendingCall};
 
 use crate::Error;
 use crate::ends::{Ends, Meter, NumbersClient, poll_once};
@@ -30,6 +30,10 @@ pub enum Kind {
     ItemIn,
     /// A number of a stream to the callee.
     ItemOut,
+    /// As `Raw8`, and both sides count their calls.
+    Raw8Observed,
+    /// As `Typed8`, and both sides count their calls.
+    Typed8Observed,
 }
 
 /// Set in a number, it makes that 8 bytes long in the encoding.
@@ -37,8 +41,17 @@ const EIGHT_BYTES: u64 = 1 << 50;
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Raw8, Self::Raw1024, Self::RawFlight, Self::Typed8, Self::TypedFlight, Self::ItemIn, Self::ItemOut];
+    pub const ALL: [Self; 9] = [
+        Self::Raw8,
+        Self::Raw1024,
+        Self::RawFlight,
+        Self::Typed8,
+        Self::TypedFlight,
+        Self::ItemIn,
+        Self::ItemOut,
+        Self::Raw8Observed,
+        Self::Typed8Observed,
+    ];
 
     /// Its name, without spaces.
     pub fn name(self) -> &'static str {
@@ -50,6 +63,8 @@ impl Kind {
             Self::TypedFlight => "typed-64-in-flight",
             Self::ItemIn => "item-in",
             Self::ItemOut => "item-out",
+            Self::Raw8Observed => "raw-8-observed",
+            Self::Typed8Observed => "typed-8-observed",
         }
     }
 
@@ -60,8 +75,22 @@ impl Kind {
     /// When there is no session.
     pub fn ends(self) -> Result<Ends, Error> {
         match self {
-            Self::Raw8 | Self::Raw1024 | Self::RawFlight => Ends::raw(),
-            Self::Typed8 | Self::TypedFlight | Self::ItemIn | Self::ItemOut => Ends::typed(),
+            Self::Raw8Observed | Self::Typed8Observed => self.ends_that([Observe::Calls; 2]),
+            _ => self.ends_that([Observe::Nothing; 2]),
+        }
+    }
+
+    /// The same; and what the caller and the callee count.
+    ///
+    /// # Errors
+    ///
+    /// When there is no session.
+    pub fn ends_that(self, observe: [Observe; 2]) -> Result<Ends, Error> {
+        match self {
+            Self::Raw8 | Self::Raw1024 | Self::RawFlight | Self::Raw8Observed => Ends::raw(observe),
+            Self::Typed8 | Self::TypedFlight | Self::ItemIn | Self::ItemOut | Self::Typed8Observed => {
+                Ends::typed(observe)
+            }
         }
     }
 
@@ -72,10 +101,10 @@ impl Kind {
     /// When a call fails, does not end, or has a wrong outcome.
     pub fn run(self, ends: &Ends, count: u64, meter: &mut impl Meter) -> Result<(), Error> {
         match self {
-            Self::Raw8 => raw(ends, &[7; 8], 1, count, meter),
+            Self::Raw8 | Self::Raw8Observed => raw(ends, &[7; 8], 1, count, meter),
             Self::Raw1024 => raw(ends, &[7; 1024], 1, count, meter),
             Self::RawFlight => raw(ends, &[7; 8], 64, count, meter),
-            Self::Typed8 => typed(ends, 1, count, meter),
+            Self::Typed8 | Self::Typed8Observed => typed(ends, 1, count, meter),
             Self::TypedFlight => typed(ends, 64, count, meter),
             Self::ItemIn => item_in(ends, count, meter),
             Self::ItemOut => item_out(ends, count, meter),

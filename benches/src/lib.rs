@@ -130,7 +130,16 @@ pub fn session_with(role: &str, config: Config) -> Result<Session<PeerA>, Error>
 ///
 /// When there is no process or no session.
 pub fn typed_session(wait: &str) -> Result<Session<PeerA>, Error> {
-    session_with(&format!("{TYPED_ROLE}{wait}"), config(strategy(wait)?))
+    typed_session_with(wait, config(strategy(wait)?))
+}
+
+/// The same with anything else in this side's configuration. The other side waits as it is said.
+///
+/// # Errors
+///
+/// When there is no process or no session.
+pub fn typed_session_with(wait: &str, config: Config) -> Result<Session<PeerA>, Error> {
+    session_with(&format!("{TYPED_ROLE}{wait}"), config)
 }
 
 /// One cache line that two processes bounce: the physical limit of any call.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use rapace_benches::ends::{Ends, Meter, NumbersClient};
 use rapace_benches::kind::Kind;
 use rapace_benches::typed::{TypedClient, built_in};
-use rapace_session::{CallOptions, PeerA, Session};
+use rapace_session::{CallOptions, Observe, PeerA, Session};
 
 /// Calls, or items: a multiple of those that are in flight at once.
 const CALLS: u64 = 1024;
@@ -93,7 +93,7 @@ fn a_raw_inline_call_allocates_nothing() {
             assert!(session.call(1, &[7; 8], &CallOptions::new()).unwrap().body == [7; 8][..]);
         }
     };
-    check_blocking("raw calls that block", || Ends::raw().unwrap(), calls, 0, 0);
+    check_blocking("raw calls that block", || Ends::raw([Observe::Calls; 2]).unwrap(), calls, 0, 0);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_typed_call_that_blocks_allocates_nothing() {
             assert_eq!(client.next(number).unwrap(), number + 1);
         }
     };
-    check_blocking("typed calls that block", || Ends::typed().unwrap(), calls, 0, 0);
+    check_blocking("typed calls that block", || Ends::typed([Observe::Calls; 2]).unwrap(), calls, 0, 0);
 }
 
 #[test]
