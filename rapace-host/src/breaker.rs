@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rapace_session::{CallError, Code, Status};
+use serde::{Deserialize, Serialize};
 
 use crate::policy::Breaker;
 
 /// Whether calls go through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum BreakerState {
     /// They do.

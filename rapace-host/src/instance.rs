@@ -44,6 +44,8 @@ pub(crate) struct Instance {
     offered: Registry,
     ages: Mutex<Ages>,
     history: Arc<History>,
+    /// What it may call.
+    pub(crate) offered: Arc<Registry>,
     scope: PluginScope,
     /// Of what the session has refused, what the scope has been told.
     refused: Mutex<[u64; 2]>,
@@ -85,6 +87,9 @@ impl Instance {
             context.attendance.spawn(watch_processor_time(Arc::downgrade(enclosure)));
         }
         let config = Config { registry: offered.clone(), ..spec.configured(&context.config) };
+        let offered = Arc::new(offered);
+        let registry = Registry::clone(&offered);
+        let config = Config { registry, observe: context.observe, ..spec.configured(&context.config) };
         let handshake = || {
             let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
             let handshake = Handshake::<PeerA>::offer(socket, process, config)?;
@@ -113,6 +118,7 @@ impl Instance {
                         scope,
                         refused,
                     })
+                    Ok(Self { session, pid, pidfd, started, output, crash, offered, scope, refused })
                 }
                 Some((service, expected, found)) => {
                     session.close(&Status::new(Code::FailedPrecondition, "a service is missing"));
@@ -245,6 +251,11 @@ impl Instance {
     /// Notes which calls are in flight, so that their age is known should it end.
     pub(crate) fn look_at_calls(&self) {
         self.ages.lock().look(&self.session.calls_in_flight(), Instant::now());
+    }
+
+    /// Lines that it has printed.
+    pub(crate) fn lines(&self, stream: Stream) -> u64 {
+        self.output.as_ref().map_or(0, |output| output.lines(stream))
     }
 
     /// How long it has been there.

@@ -73,6 +73,7 @@ mod lifecycle;
 mod log_tail;
 mod look;
 mod meter;
+mod metrics;
 mod offers;
 mod output;
 mod permitted;
@@ -111,6 +112,9 @@ pub use kind::{Connection, NewLife, PluginKind};
 pub use lifecycle::{PluginAction, PluginEvent, PluginState, StateChange, state_diagram};
 pub use limits::{Enforcement, Means, Overrun, Usage};
 pub use manifest::{Manifest, ManifestError};
+#[cfg(feature = "prometheus")]
+pub use metrics::MetricsEndpoint;
+pub use metrics::{CallerSide, CodeName, HostSnapshot, MethodStats, OTHER_METHODS, PluginStats, Room, Traffic};
 pub use output::{OutputLine, Stream};
 pub use permissions::{Permissions, PluginLimits, SharedStorage, SyscallProfile};
 pub use plugin::{InstanceInfo, PluginHandle};

@@ -29,6 +29,7 @@ use crate::instance::Instance;
 use crate::lifecycle::{PluginEvent, PluginState, StateChange};
 use crate::limits::{Enforcement, Usage};
 use crate::look::look_after;
+use crate::metrics::Ledger;
 use crate::policy::Supervision;
 use crate::sandbox::SandboxReport;
 use crate::scope::PluginScope;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     /// Held while the slot is filled, so that what is in it is never older than the states.
     pub(crate) routing: Mutex<()>,
     pub(crate) gate: Arc<PluginGate>,
+    /// What is counted of it.
+    pub(crate) ledger: Ledger,
     pub(crate) changes: Changes,
     pub(crate) history: Arc<History>,
     /// Calls wait: the plugin is on its way.
@@ -130,6 +133,7 @@ impl PluginHandle {
                 slot,
                 routing: Mutex::default(),
                 gate,
+                ledger: Ledger::default(),
                 changes,
                 holds_calls,
                 is_intercepted: AtomicBool::new(false),

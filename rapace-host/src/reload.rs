@@ -5,6 +5,7 @@
 //! that long. Where anything fails, the old version goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rapace_session::{CallError, CallOptions, Code, PeerA};
@@ -75,6 +76,9 @@ impl PluginHandle {
         let new = plugin.new_seats(&spec);
         let old = plugin.seats();
         let replaced = plugin.start_all(&new).and_then(|()| plugin.hand_over(&old, &new, &spec));
+        if replaced.is_ok() {
+            plugin.ledger.reloads.fetch_add(1, Ordering::Relaxed);
+        }
         let retired = if replaced.is_ok() { old } else { new };
         for seat in &retired {
             plugin.stop(seat, false);

@@ -57,6 +57,8 @@ pub(crate) struct Passage {
     pub(crate) report: Option<ShutdownReport>,
     /// Whether it is stopped because nothing calls it.
     pub(crate) idle: bool,
+    /// The process that has left the seat.
+    pub(crate) released: Option<Arc<Instance>>,
     /// Whether the policy is left out of it: somebody is told of the failure, and decides.
     pub(crate) is_trial: bool,
 }
@@ -171,7 +173,8 @@ impl Seat {
             _ => {}
         }
         if actions.contains(&PluginAction::Release) {
-            passage.uptime = life.instance.take().map_or(Duration::ZERO, |instance| instance.uptime());
+            passage.released = life.instance.take();
+            passage.uptime = passage.released.as_ref().map_or(Duration::ZERO, |instance| instance.uptime());
         }
         note(&step);
         Some(step)

@@ -47,6 +47,9 @@ impl Shared {
             if step.actions.contains(&PluginAction::Release) {
                 passage.of = None;
             }
+            if let Some(released) = passage.released.take() {
+                self.ledger.ended(&released);
+            }
             step.actions.iter().for_each(|action| self.do_at_once(seat, *action, passage));
             self.tell();
             for action in step.actions {
@@ -57,6 +60,7 @@ impl Shared {
     }
 
     fn note(&self, seat: &Seat, step: &Step) {
+        self.ledger.note(step);
         let (plugin, instance) = (Arc::clone(&self.name), seat.number);
         self.changes.note(StateChange { plugin, instance, from: Some(step.from), to: step.to });
     }
@@ -165,7 +169,10 @@ impl Shared {
         }
         let of = Some(Arc::clone(&instance));
         let seated = Some(Arc::clone(&instance));
-        self.drive(seat, PluginEvent::Connect, &mut Passage { instance: seated, ..Passage::default() });
+        self.ledger.begun(&instance);
+        if !self.drive(seat, PluginEvent::Connect, &mut Passage { instance: seated, ..Passage::default() }) {
+            self.ledger.ended(&instance);
+        }
         self.watch(seat, &instance);
         let mut passage = Passage { of, is_trial, ..Passage::default() };
         self.drive(seat, PluginEvent::Initialize, &mut passage);
