@@ -33,6 +33,7 @@ mod admin;
 mod calls;
 mod contract;
 mod events;
+mod metrics;
 pub(crate) mod overrides;
 mod plugin;
 pub(crate) mod quantity;
@@ -43,6 +44,7 @@ pub use admin::AdminConfig;
 pub use calls::{CallLogging, CallRate, CallRules, CallsConfig, Token};
 pub use contract::{Binding, ContractConfig};
 pub use events::EventsConfig;
+pub use metrics::MetricsConfig;
 pub use overrides::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
 pub use plugin::{PluginConfig, PluginSettings, SettingsError};
 pub use session::MemoryConfig;
@@ -85,6 +87,9 @@ pub struct HostConfig {
     #[serde(default, deserialize_with = "ShutdownTimesInFile::deserialize")]
     #[schemars(with = "ShutdownTimesInFile")]
     pub shutdown: ShutdownTimes,
+    /// What is counted, and where that is to be had.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
     /// Where plugins are looked for.
     #[serde(default)]
     pub discovery: DiscoveryConfig,
@@ -278,6 +283,7 @@ impl HostConfig {
             session::check_limits(&self.limits, document);
         }
         session::check_timeouts(&self.timeouts, document);
+        self.metrics.check(document);
         if self.attach.as_ref().is_some_and(|path| !(1..=SOCKET_PATH_BYTES_MAX).contains(&path.as_os_str().len())) {
             document.refuse(&["attach".into()], format!("expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"));
         }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::discovery::{Description, Discovery, Found, PluginChange, Rejected, Wa
 use crate::escaped::Escaped;
 use crate::host::PluginHost;
 use crate::manifest::Manifest;
+#[cfg(feature = "prometheus")]
+use crate::metrics::MetricsEndpoint;
 use crate::plugin::PluginHandle;
 #[cfg(feature = "storage")]
 use crate::services::storage::{Storage, StorageOpenError};
@@ -30,6 +33,7 @@ pub struct Deployment {
     // Both are dropped before the host, so that nothing is loaded any more.
     admin: Option<AdminPoint>,
     watcher: Option<Watcher>,
+    metrics: Option<Endpoint>,
     shared: Arc<Shared>,
     refused: Vec<Rejected>,
 }
@@ -67,6 +71,14 @@ pub enum DeployError {
     /// No operator can connect.
     #[error("admin: {0}")]
     Admin(#[from] AdminPointError),
+    /// Its metrics are not to be had where the configuration says.
+    #[error("metrics: cannot listen at {listen}: {error}")]
+    Metrics {
+        /// The address.
+        listen: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
     /// The directory of the sockets at which plugins join cannot be made.
     #[error("attach: cannot make the directory {}: {error}", .path.display())]
     Attach {
@@ -75,6 +87,22 @@ pub enum DeployError {
         /// Why not.
         error: io::Error,
     },
+}
+
+#[cfg(feature = "prometheus")]
+type Endpoint = MetricsEndpoint;
+#[cfg(not(feature = "prometheus"))]
+type Endpoint = std::convert::Infallible;
+
+fn serve_metrics(host: &PluginHost, listen: SocketAddr) -> Result<Endpoint, DeployError> {
+    #[cfg(feature = "prometheus")]
+    let served = host.serve_metrics(listen);
+    #[cfg(not(feature = "prometheus"))]
+    let served = {
+        let _ = host;
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this program was built without the feature `prometheus`"))
+    };
+    served.map_err(|error| DeployError::Metrics { listen, error })
 }
 
 /// Why one plugin is not there.
@@ -122,6 +150,11 @@ impl PluginHostBuilder {
         let (builder, storage) = builder.with_storage(&config)?;
         let builder = builder.shutdown_times(config.shutdown).calls(config.calls.clone());
         let host = builder.contracts(config.contracts.clone()).build()?;
+    pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
+        let builder = self.shutdown_times(config.shutdown).contracts(config.contracts.clone());
+        let builder = builder.observe(config.metrics.observe());
+        let host = builder.offer_storage(&config)?.build()?;
+        let metrics = config.metrics.listen.map(|listen| serve_metrics(&host, listen)).transpose()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);
             made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
@@ -140,6 +173,7 @@ impl PluginHostBuilder {
             }
         }
         let mut deployment = Deployment { admin: None, watcher: None, shared, refused: Vec::new() };
+        let mut deployment = Deployment { watcher: None, metrics, shared, refused: Vec::new() };
         deployment.discover()?;
         deployment.open_to_operators()?;
         Ok(deployment)
@@ -168,6 +202,11 @@ impl Deployment {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.shared.events
+    /// Where its metrics are to be had, if the configuration says that they are.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(MetricsEndpoint::address)
     }
 
     /// What was found in the directories at the start and refused, with the reasons.
@@ -233,6 +272,8 @@ impl fmt::Debug for Deployment {
 impl Drop for Deployment {
     fn drop(&mut self) {
         (self.admin, self.watcher) = (None, None);
+        self.watcher = None;
+        self.metrics = None;
         self.shared.join_points.lock().clear();
     }
 }

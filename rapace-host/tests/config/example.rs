@@ -9,6 +9,9 @@ use rapace_host::{
     ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, Permissions, PluginConfig, PluginLimits,
     RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch,
     SyscallProfile, Token, Unresponsive,
+    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
+    MetricsConfig, Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, SharedStorage,
+    ShutdownTimes, StorageConfig, SupervisionOverrides, Switch, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
@@ -102,6 +105,7 @@ fn in_code() -> HostConfig {
         attach: Some("/tmp/my-host".into()),
         admin: AdminConfig { socket: Some("/tmp/my-host/admin.sock".into()) },
         limits: Limits { served_max: Some(256), ..Limits::default() },
+        metrics: MetricsConfig { listen: Some("127.0.0.1:9464".parse().unwrap()), ..MetricsConfig::default() },
         discovery: DiscoveryConfig { directories: vec!["conf/plugins".into()], watch: true, ..Default::default() },
         storage: Some(StorageConfig::new("conf/storage.redb")),
         supervision,
