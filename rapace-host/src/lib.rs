@@ -17,6 +17,7 @@
 //!     log_tail.rs, crash.rs      what is kept of it, and of how they ended
 //!     services.rs                what the host does for plugins: its log, its events
 //!   AdminPoint                   where an operator connects
+//!     metrics.rs                 what is counted, and who may read it
 //!   rapace_session::CallerSlot   leads calls to whichever process is there
 //! ```
 //!
@@ -35,6 +36,36 @@
 //! # The log
 //!
 #![doc = include_str!("log.md")]
+//! # Metrics
+//!
+//! A host counts the calls of its plugins in both directions, and what becomes of their processes, over all their lives. It is
+//! read by [`PluginHandle::stats`] and [`PluginHost::snapshot`]; given to a recorder of the `metrics` crate by
+//! [`HostSnapshot::record`], whenever somebody is about to look; and scraped by Prometheus with the feature `prometheus`
+//! (`PluginHost::serve_metrics`, or `[metrics] listen` in the configuration). The names are the same. Each metric has the label
+//! `plugin`; those of methods have `side`, which says who makes the call (`host` or `plugin`), and `method`.
+//!
+//! | name | labels | what it is |
+//! |---|---|---|
+//! | `rapace_calls_total` | `side`, `method`, `code` | calls that have ended, `code="Ok"` or the code of their failure |
+//! | `rapace_calls_in_flight` | `side`, `method` | calls that have not |
+//! | `rapace_request_bytes_total`, `rapace_reply_bytes_total` | `side`, `method` | bytes of bodies and items |
+//! | `rapace_call_duration_seconds` | `side`, `method` | a histogram, estimated as [`MethodStats::latency`] says; for a recorder, gauges with `quantile` |
+//! | `rapace_calls_refused_total` | `code` | calls of the host that were not sent |
+//! | `rapace_plugin_state` | `state` | 1 for the present state, 0 for all others |
+//! | `rapace_breaker_state` | `state` | the same, if there is a breaker |
+//! | `rapace_plugin_processes` | | processes that run |
+//! | `rapace_plugin_starts_total`, `rapace_plugin_restarts_total`, `rapace_plugin_crashes_total`, `rapace_plugin_reloads_total` | | lives that began, that began in the place of one before, that ended badly or failed to begin; new versions |
+//! | `rapace_plugin_faults_total` | | rules of the protocol that were broken |
+//! | `rapace_overruns_total` | `limit` | times that more was wanted than a limit allows |
+//! | `rapace_output_lines_total` | `stream` | lines that were printed |
+//! | `rapace_frames_sent_total`, `rapace_frames_received_total`, `rapace_no_room_total` | | frames, and times that there was no room for one |
+//! | `rapace_wakeups_sent_total`, `rapace_wakeups_saved_total`, `rapace_wakeups_received_total`, `rapace_sleeps_total` | | wake-ups, each a system call, and those that were not necessary; sleeps of the host |
+//! | `rapace_ring_used`, `rapace_ring_capacity` | | descriptors that the plugin has yet to take, as far as it has said so, and all |
+//! | `rapace_slots_free`, `rapace_slots`, `rapace_runs_held` | | slots of the host; runs of the plugin's that the host holds |
+//! | `rapace_inbound_bytes`, `rapace_outbound_bytes`, `rapace_handlers` | | what is kept of its messages, what waits for it, handlers of its calls that wait |
+//!
+//! Calls of a built-in plugin by typed clients are calls of functions, and are not counted.
+
 #![forbid(unsafe_code)]
 
 mod builder;

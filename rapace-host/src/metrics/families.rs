@@ -173,3 +173,19 @@ fn calls(stats: &PluginStats, tell: &mut Tell<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_documentation_has_all_names_and_no_others() {
+        let table = include_str!("../lib.rs").lines().filter(|line| line.starts_with("//! | `rapace_"));
+        let names = table.flat_map(|line| line.split('`').filter(|word| word.starts_with("rapace_")));
+        let names: BTreeSet<_> = names.collect();
+        assert_eq!(names, FAMILIES.iter().map(|family| family.name).collect());
+        assert_eq!(names.len(), FAMILIES.len());
+    }
+}

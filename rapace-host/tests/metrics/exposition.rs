@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The labels of a value, in order.
+type Labels = Vec<(String, String)>;
+
 /// The values of a text by name and labels, as they stand there, with the labels in order.
 #[derive(Debug)]
 pub(crate) struct Exposition {
     types: BTreeMap<String, String>,
-    values: BTreeMap<(String, Vec<(String, String)>), f64>,
+    values: BTreeMap<(String, Labels), f64>,
 }
 
 impl Exposition {
@@ -70,7 +73,7 @@ impl Exposition {
     /// Buckets do not fall, and the last has all.
     fn check_histograms(&self) {
         for family in self.types.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name) {
-            let mut series: BTreeMap<Vec<(String, String)>, Vec<(f64, f64)>> = BTreeMap::new();
+            let mut series: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
             for ((_, labels), count) in self.values.iter().filter(|((name, _), _)| *name == format!("{family}_bucket"))
             {
                 let (le, labels): (Vec<_>, Vec<_>) = labels.iter().cloned().partition(|(name, _)| name == "le");
@@ -94,7 +97,7 @@ fn check_name(name: &str) {
 }
 
 /// The labels behind a brace, and what follows them.
-fn labels(mut rest: &str) -> (Vec<(String, String)>, &str) {
+fn labels(mut rest: &str) -> (Labels, &str) {
     let mut labels = Vec::new();
     while let Some((name, value)) = rest.split_once("=\"").filter(|_| !rest.starts_with('}')) {
         assert!(!name.contains(':'), "{name:?} is no label");

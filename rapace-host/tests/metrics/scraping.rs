@@ -34,7 +34,7 @@ fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
 }
 
 /// A scrape that is answered.
-fn scrape(address: SocketAddr) -> Exposition {
+pub(crate) fn scrape(address: SocketAddr) -> Exposition {
     let (status, body) = get(address, "/metrics").expect("an answer");
     assert_eq!(status, 200);
     Exposition::read(&body)
