@@ -126,6 +126,16 @@ fn clients_that_say_half_of_it_are_pushed_out_by_one_that_asks() {
         // Those that were pushed out already do not hear it.
         drop(stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: loc"));
     }
+    // Who is answered is the newest of all: of those before, a few are left.
+    scrape(endpoint.address());
+    let hears_nothing = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let found = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        found.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    let left = silent.iter().filter(|stream| hears_nothing(stream)).count();
+    assert!(left < 8, "{left} of them are left");
     for _ in 0..20 {
         scrape(endpoint.address());
         call(&plugin);
