@@ -162,6 +162,7 @@ impl PluginHostBuilder {
         let cgroups = Cgroups::own();
         Self {
             config,
+            observe: Observe::Calls,
             services,
             offers,
             observer,
@@ -173,8 +174,6 @@ impl PluginHostBuilder {
             calls,
             cgroups,
         }
-        let (offers, contracts, observe) = (Offers::default(), BTreeMap::new(), Observe::Calls);
-        Self { config, observe, services, offers, observer, listener, shutdown_times, contracts }
     }
 
     /// What serves the calls of a plugin. It is asked anew for each process. By default nothing is served.
@@ -223,6 +222,9 @@ impl PluginHostBuilder {
     /// that serves the plugin; and, on that of the output, each word of the host's that so many lines of it were dropped.
     pub fn on_log(mut self, listener: impl Fn(&LogEntry<'_>) + Send + Sync + 'static) -> Self {
         self.log_listener = Box::new(listener);
+        self
+    }
+
     /// What is counted of calls, whatever the configuration of the sessions says. By default they are counted: who looks for what
     /// went wrong needs the counts from before, and they cost less than 3 % of a call. Without, a
     /// [snapshot](PluginHost::snapshot) has no methods.
@@ -270,23 +272,17 @@ impl PluginHostBuilder {
         let output =
             OutputThread::start(self.listener, self.log_listener).map_err(thread("reads what plugins print"))?;
         let attendance = Attendance::start().map_err(thread("attends to plugins"))?;
-        let Self { config, services, offers, observer, shutdown_times, contracts, calls, cgroups, .. } = self;
+        let Self { config, observe, services, offers, observer, shutdown_times, .. } = self;
+        let (contracts, calls, cgroups) = (self.contracts, self.calls, self.cgroups);
         let events = self.events.map(HostEvents::new);
         let is_closed = AtomicBool::new(false);
         Ok(PluginHost::new(Context {
-            config,
-            services,
-            offers,
-            observer,
-            events,
-        let Self { config, observe, services, offers, observer, shutdown_times, contracts, .. } = self;
-        let is_closed = AtomicBool::new(false);
-        let context = Context {
             config,
             observe,
             services,
             offers,
             observer,
+            events,
             shutdown_times,
             output,
             attendance,
@@ -296,8 +292,5 @@ impl PluginHostBuilder {
             log_bell: Arc::default(),
             is_closed,
         }))
-            is_closed,
-        };
-        Ok(PluginHost::new(context))
     }
 }

@@ -149,11 +149,8 @@ impl PluginHostBuilder {
         #[cfg(feature = "storage")]
         let (builder, storage) = builder.with_storage(&config)?;
         let builder = builder.shutdown_times(config.shutdown).calls(config.calls.clone());
-        let host = builder.contracts(config.contracts.clone()).build()?;
-    pub fn deploy(self, config: HostConfig) -> Result<Deployment, DeployError> {
-        let builder = self.shutdown_times(config.shutdown).contracts(config.contracts.clone());
-        let builder = builder.observe(config.metrics.observe());
-        let host = builder.offer_storage(&config)?.build()?;
+        let builder = builder.contracts(config.contracts.clone()).observe(config.metrics.observe());
+        let host = builder.build()?;
         let metrics = config.metrics.listen.map(|listen| serve_metrics(&host, listen)).transpose()?;
         if let Some(path) = &config.attach {
             let made = std::fs::create_dir_all(path);
@@ -172,8 +169,7 @@ impl PluginHostBuilder {
                 shared.log(name, shared.load_named(name, PluginSpec::new(name, program)));
             }
         }
-        let mut deployment = Deployment { admin: None, watcher: None, shared, refused: Vec::new() };
-        let mut deployment = Deployment { watcher: None, metrics, shared, refused: Vec::new() };
+        let mut deployment = Deployment { admin: None, watcher: None, metrics, shared, refused: Vec::new() };
         deployment.discover()?;
         deployment.open_to_operators()?;
         Ok(deployment)
@@ -202,6 +198,8 @@ impl Deployment {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.shared.events
+    }
+
     /// Where its metrics are to be had, if the configuration says that they are.
     #[cfg(feature = "prometheus")]
     #[must_use]
@@ -271,9 +269,7 @@ impl fmt::Debug for Deployment {
 
 impl Drop for Deployment {
     fn drop(&mut self) {
-        (self.admin, self.watcher) = (None, None);
-        self.watcher = None;
-        self.metrics = None;
+        (self.admin, self.watcher, self.metrics) = (None, None, None);
         self.shared.join_points.lock().clear();
     }
 }

@@ -31,9 +31,8 @@ impl PluginGate {
     pub(crate) fn new(plugin: Arc<str>, breaker: Option<Breaker>) -> Arc<Self> {
         let circuit = RwLock::new(breaker.map(Circuit::new));
         let (calls_in_flight, is_watched) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { plugin, circuit, calls_in_flight, is_watched, calls: Notify::new() })
         let refused = [const { AtomicU64::new(0) }; CODES];
-        Arc::new(Self { circuit, calls_in_flight, is_watched, calls: Notify::new(), refused })
+        Arc::new(Self { plugin, circuit, calls_in_flight, is_watched, calls: Notify::new(), refused })
     }
 
     /// Calls that were not sent, by code.
@@ -108,6 +107,11 @@ impl Gate for AtGate {
 
     fn ended(&self, outcome: Result<(), &CallError>) {
         self.0.calls_in_flight.fetch_sub(1, Ordering::SeqCst);
+        if let Err(error) = outcome
+            && was_not_sent(error)
+        {
+            self.0.count(error.code());
+        }
         let circuit = self.0.circuit.read();
         match circuit.as_ref().and_then(|circuit| circuit.ended(is_failure(outcome), Instant::now())) {
             None => {}
@@ -115,15 +119,6 @@ impl Gate for AtGate {
                 tracing::info!(plugin = %self.0.plugin, "a call went well: the breaker closes");
             }
             Some(_) => tracing::warn!(plugin = %self.0.plugin, "too many calls have failed: the breaker opens"),
-        if let Err(error) = outcome
-            && was_not_sent(error)
-        {
-            self.0.count(error.code());
-        }
-        if let Some(circuit) = &*self.0.circuit.read()
-            && circuit.ended(is_failure(outcome), Instant::now())
-        {
-            tracing::warn!("too many calls have failed: the breaker opens");
         }
     }
 }

@@ -40,8 +40,7 @@ pub(crate) struct Instance {
     enclosure: Option<Arc<Enclosure>>,
     enforcement: Enforcement,
     crash: OnceLock<CrashReport>,
-    /// What it is offered, and when its calls were seen.
-    offered: Registry,
+    /// When its calls were seen.
     ages: Mutex<Ages>,
     history: Arc<History>,
     /// What it may call.
@@ -86,7 +85,6 @@ impl Instance {
         if let Some(enclosure) = &enclosure {
             context.attendance.spawn(watch_processor_time(Arc::downgrade(enclosure)));
         }
-        let config = Config { registry: offered.clone(), ..spec.configured(&context.config) };
         let offered = Arc::new(offered);
         let registry = Registry::clone(&offered);
         let config = Config { registry, observe: context.observe, ..spec.configured(&context.config) };
@@ -118,7 +116,6 @@ impl Instance {
                         scope,
                         refused,
                     })
-                    Ok(Self { session, pid, pidfd, started, output, crash, offered, scope, refused })
                 }
                 Some((service, expected, found)) => {
                     session.close(&Status::new(Code::FailedPrecondition, "a service is missing"));

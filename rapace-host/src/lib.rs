@@ -125,10 +125,10 @@ pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{
     AdminConfig, BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch,
 };
-pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig};
+pub use config::{
+    Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig, MetricsConfig,
+};
 pub use config::{CallLogging, CallRate, CallRules, CallsConfig, Token};
-pub use config::{BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch};
-pub use config::{Binding, ConfigError, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, MetricsConfig};
 pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};
 pub use contract::{Contract, ContractError, Member};
 pub use crash::{CallAtEnd, CallsAtEnd, CrashReport, SegmentAtEnd};

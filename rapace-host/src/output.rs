@@ -98,25 +98,6 @@ struct Inbox {
     stop: bool,
 }
 
-/// One output of one plugin.
-struct Pipe {
-    plugin: Arc<str>,
-    stream: Stream,
-    fd: OwnedFd,
-    text: Mutex<Text>,
-}
-
-#[derive(Default)]
-struct Text {
-    tail: Tail,
-    lines: Lines,
-    /// Lines that the thread has yet to tell.
-    untold: Vec<String>,
-    /// Lines from the beginning.
-    count: u64,
-    ended: bool,
-}
-
 /// The outputs of one process. Dropped, they are read no more.
 pub(crate) struct Output {
     reader: Arc<Reader>,
@@ -171,28 +152,25 @@ impl Drop for OutputThread {
 impl Output {
     /// The end of what the process has printed to this stream up to now.
     pub(crate) fn tail(&self, stream: Stream) -> String {
-        self.read(stream, |text| text.tail.text())
+        self.read(stream, Pipe::tail)
     }
 
     /// How many lines it has printed to this stream up to now.
     pub(crate) fn lines(&self, stream: Stream) -> u64 {
-        self.read(stream, |text| text.count)
+        self.read(stream, Pipe::lines)
     }
 
-    fn read<T>(&self, stream: Stream, look: impl FnOnce(&Text) -> T) -> T {
+    fn read<T>(&self, stream: Stream, look: impl FnOnce(&Pipe) -> T) -> T {
         let pipe = match stream {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,
         };
-        let tail = pipe.tail();
-        self.reader.ring();
-        tail
-        let mut text = pipe.text.lock();
-        text.read_all(&pipe.fd);
-        if text.ended || !text.untold.is_empty() {
+        let seen = look(pipe);
+        // Whoever only looks wakes nobody.
+        if pipe.is_behind() || pipe.is_over() {
             self.reader.ring();
         }
-        look(&text)
+        seen
     }
 }
 
@@ -282,49 +260,5 @@ impl Reader {
         if catch_unwind(AssertUnwindSafe(|| (self.listener)(&line))).is_err() {
             tracing::error!(plugin, "the listener for the output of plugins panicked");
         }
-    }
-}
-
-impl Text {
-    /// Reads once, without waiting; says whether there may be more.
-    fn read(&mut self, fd: &OwnedFd, buffer: &mut [u8]) -> bool {
-        if self.ended {
-            return false;
-        }
-        match retry_on_intr(|| read(fd, &mut *buffer)) {
-            Err(Errno::AGAIN) => false,
-            // An error ends a pipe too.
-            Ok(0) | Err(_) => {
-                self.end();
-                false
-            }
-            Ok(bytes) => {
-                self.tail.push(&buffer[..bytes]);
-                let lines = self.lines.push(&buffer[..bytes]);
-                self.add(lines);
-                true
-            }
-        }
-    }
-    /// Reads what is there by now: the thread may not have come to it yet.
-    fn read_all(&mut self, fd: &OwnedFd) {
-        let mut buffer = [0; READ_BYTES];
-        for _ in 0..READS_MAX {
-            if !self.read(fd, &mut buffer) {
-                return;
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        let last = self.lines.finish();
-        self.add(last);
-    }
-
-    fn add(&mut self, lines: impl IntoIterator<Item = String>) {
-        let before = self.untold.len();
-        self.untold.extend(lines);
-        self.count += (self.untold.len() - before) as u64;
     }
 }

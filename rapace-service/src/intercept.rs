@@ -31,13 +31,10 @@ pub use call::{CallEnd, CallSide, CallStart};
 pub use call_log::CallLog;
 pub use call_metrics::CallMetrics;
 pub use guard::CallGuard;
-pub use histogram::Latency;
 pub use intercepted::Intercepted;
 pub use metrics_snapshot::{MethodMetrics, MetricsSnapshot};
-pub use rate::{Bucket, Rate, RateError};
-pub use metrics_snapshot::{MethodMetrics, MetricsSnapshot};
 pub use rapace_session::Latency;
-pub use rate::{Rate, RateError};
+pub use rate::{Bucket, Rate, RateError};
 pub use rate_limit::RateLimit;
 pub use require_bearer::RequireBearer;
 

@@ -28,6 +28,8 @@ struct Text {
     lines: Lines,
     /// Lines that the thread has yet to tell.
     untold: VecDeque<String>,
+    /// Lines from the beginning, those that were dropped among them.
+    count: u64,
     ended: bool,
 }
 
@@ -46,6 +48,13 @@ impl Pipe {
         let mut text = self.text.lock();
         text.read_all(self);
         text.tail.text()
+    }
+
+    /// How many lines were printed by now.
+    pub(super) fn lines(&self) -> u64 {
+        let mut text = self.text.lock();
+        text.read_all(self);
+        text.count
     }
 
     /// Reads what is there by now, and nothing more.
@@ -89,7 +98,8 @@ impl Text {
             }
             Ok(bytes) => {
                 self.tail.push(&buffer[..bytes]);
-                let lines = self.lines.push(&buffer[..bytes], || pipe.scope.take_line().is_ok());
+                let count = &mut self.count;
+                let lines = self.lines.push(&buffer[..bytes], || taken(pipe, count));
                 self.has_come(pipe, lines);
                 true
             }
@@ -107,7 +117,8 @@ impl Text {
 
     fn end(&mut self, pipe: &Pipe) {
         self.ended = true;
-        let line = self.lines.finish(|| pipe.scope.take_line().is_ok());
+        let count = &mut self.count;
+        let line = self.lines.finish(|| taken(pipe, count));
         self.has_come(pipe, line);
     }
 
@@ -118,4 +129,10 @@ impl Text {
             self.untold.push_back(line);
         }
     }
+}
+
+/// Counts a line; says whether the plugin may log it.
+fn taken(pipe: &Pipe, count: &mut u64) -> bool {
+    *count += 1;
+    pipe.scope.take_line().is_ok()
 }

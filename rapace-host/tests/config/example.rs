@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use rapace_host::{
     AdminConfig, BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig,
-    ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, Permissions, PluginConfig, PluginLimits,
+    ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, MetricsConfig, Permissions, PluginConfig, PluginLimits,
     RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch,
     SyscallProfile, Token, Unresponsive,
-    BackoffOverrides, Binding, BreakerOverrides, ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig,
-    MetricsConfig, Permissions, PluginConfig, PluginLimits, RestartLimitOverrides, RestartPolicy, SharedStorage,
-    ShutdownTimes, StorageConfig, SupervisionOverrides, Switch, Unresponsive,
 };
 use rapace_session::{Limits, Timeouts};
 
