@@ -19,6 +19,7 @@ const NAME_CHARS_MAX: usize = 64;
 /// Cgroups, which are there until their processes have ended.
 #[derive(Debug)]
 pub(super) struct Group {
+    plugin: String,
     name: String,
     parts: Vec<Part>,
     has_ended: AtomicBool,
@@ -39,7 +40,8 @@ impl Group {
     pub(super) fn make(hosted: &Arc<Hosted>, plugin: &str, number: u64) -> Option<(Self, Vec<OwnedFd>)> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
         let name = format!("{}-{number}", plugin.chars().take(NAME_CHARS_MAX).map(plain).collect::<String>());
-        let mut group = Self { name, parts: Vec::new(), has_ended: false.into(), _hosted: Arc::clone(hosted) };
+        let (parts, has_ended, _hosted) = (Vec::new(), false.into(), Arc::clone(hosted));
+        let mut group = Self { plugin: plugin.to_owned(), name, parts, has_ended, _hosted };
         let mut files = Vec::new();
         for hierarchy in &hosted.hierarchies {
             match Part::make(hierarchy, &group.name) {
@@ -126,7 +128,7 @@ impl Group {
         let directories: Vec<_> = self.parts.iter().map(|part| part.directory.clone()).collect();
         if !end(&directories, &format!("/{}", self.name)) {
             // The end of the host's own directory is another attempt.
-            tracing::warn!(?directories, "what a plugin has started has not ended");
+            tracing::warn!(plugin = self.plugin, ?directories, "what a plugin has started has not ended");
         }
     }
 

@@ -56,7 +56,7 @@ fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
         ("plugins.p.argz = []", "4:11", "plugins: {p: {argz: []}}", "4:15",
             "plugins.p.argz: is not a known field; did you mean args?"),
         ("colour = 1", "4:1", "colour: 1", "4:1",
-            "colour: is not a known field; expected name, version, memory, limits, timeouts, shutdown, discovery, attach, \
+            "colour: is not a known field; expected name, version, memory, limits, timeouts, shutdown, metrics, discovery, attach, \
              admin, calls, supervision, storage, require_sandbox, plugins, contracts or events"),
         ("storage = {}", "4:1", "storage: {}", "4:10", "storage.path: is missing"),
         ("storage.path = ''", "4:16", "storage: {path: ''}", "4:17", "storage.path: expected a path"),
