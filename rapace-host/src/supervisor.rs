@@ -176,10 +176,14 @@ impl Shared {
         self.watch(seat, &instance);
         let mut passage = Passage { of, is_trial, ..Passage::default() };
         self.drive(seat, PluginEvent::Initialize, &mut passage);
-        match passage.failed {
-            Some(error) => Err(error),
-            None => Ok(()),
+        if let Some(error) = passage.failed {
+            return Err(error);
         }
+        // Of an end while it was started nobody else speaks.
+        if instance.session.end().is_some() {
+            self.died(seat, &instance);
+        }
+        Ok(())
     }
 
     /// Lets calls in flight end, and shuts it down; `None` when it does not run.
@@ -206,9 +210,9 @@ impl Shared {
 
     /// Somebody has noticed the end of this life.
     pub(crate) fn died(self: &Arc<Self>, seat: &Arc<Seat>, instance: &Arc<Instance>) {
-        // Whoever shuts it down gives it time, and says how it ended.
+        // Whoever shuts it down gives it time, and says how it ended; whoever starts it learns of it, and says why it did not.
         let has_seat = seat.instance().is_some_and(|current| Arc::ptr_eq(&current, instance));
-        if !has_seat || seat.state() == PluginState::ShuttingDown {
+        if !has_seat || matches!(seat.state(), PluginState::ShuttingDown | PluginState::Initializing) {
             return;
         }
         let report = instance.crash_report();

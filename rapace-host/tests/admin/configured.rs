@@ -46,7 +46,10 @@ fn a_configured_host_has_its_socket_and_finds_a_plugins_program_again() {
     fs::create_dir(&plugins).unwrap();
     fs::set_permissions(&plugins, PermissionsExt::from_mode(0o755)).unwrap();
     put(&directory, "one");
-    fs::write(plugins.join("desk.plugin.toml"), "version = '1.0.0'\n").unwrap();
+    // It executes this test, from where that is.
+    let test = std::env::current_exe().unwrap();
+    let manifest = format!("version = '1.0.0'\npermissions.read = [{:?}]\n", test.parent().unwrap());
+    fs::write(plugins.join("desk.plugin.toml"), manifest).unwrap();
     let host = deploy(&directory);
     assert!(host.refused().is_empty(), "{:?}", host.refused());
     let socket = directory.0.join("run/admin.sock");
