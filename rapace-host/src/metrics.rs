@@ -19,8 +19,6 @@ pub use endpoint::MetricsEndpoint;
 pub(crate) use ledger::Ledger;
 pub use stats::{CallerSide, CodeName, HostSnapshot, MethodStats, OTHER_METHODS, PluginStats, Room, Traffic};
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use parking_lot::Mutex;
 
 use crate::host::{PluginHost, Plugins};
@@ -31,19 +29,18 @@ impl PluginHandle {
     /// What is counted of it, over all its lives.
     #[must_use]
     pub fn stats(&self) -> PluginStats {
-        let (shared, ledger) = (&self.0, &self.0.ledger);
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (shared, history) = (&self.0, &self.0.history);
         let overruns = Limit::ALL.map(|limit| (limit.name().to_owned(), shared.scope.overruns(limit)));
-        let totals = ledger.totals();
+        let totals = shared.ledger.totals();
         PluginStats {
             plugin: self.name().to_owned(),
             state: self.state(),
             breaker: self.breaker(),
             processes: shared.instances().count() as u64,
-            starts: read(&ledger.starts),
-            restarts: read(&ledger.restarts),
-            crashes: read(&ledger.crashes),
-            reloads: read(&ledger.reloads),
+            starts: history.starts(),
+            restarts: history.restarts(),
+            crashes: history.crash_count(),
+            reloads: history.reloads(),
             refused: shared.gate.refused().map(|(code, count)| (code.to_string(), count)).collect(),
             overruns: overruns.into(),
             traffic: totals.traffic,

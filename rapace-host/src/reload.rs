@@ -5,7 +5,6 @@
 //! that long. Where anything fails, the old version goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rapace_session::{CallError, CallOptions, Code, PeerA};
@@ -77,7 +76,7 @@ impl PluginHandle {
         let old = plugin.seats();
         let replaced = plugin.start_all(&new).and_then(|()| plugin.hand_over(&old, &new, &spec));
         if replaced.is_ok() {
-            plugin.ledger.reloads.fetch_add(1, Ordering::Relaxed);
+            plugin.history.reloaded();
         }
         let retired = if replaced.is_ok() { old } else { new };
         for seat in &retired {

@@ -60,7 +60,7 @@ impl Shared {
     }
 
     fn note(&self, seat: &Seat, step: &Step) {
-        self.ledger.note(step);
+        self.history.note(step);
         let (plugin, instance) = (Arc::clone(&self.name), seat.number);
         self.changes.note(StateChange { plugin, instance, from: Some(step.from), to: step.to });
     }

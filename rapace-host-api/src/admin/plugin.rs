@@ -18,7 +18,7 @@ pub struct PluginSummary {
     pub instances: Vec<InstanceSummary>,
     /// How often a process of it was started in the place of another.
     pub restarts: u64,
-    /// How often it has crashed.
+    /// Lives that ended badly, and starts that came to nothing.
     pub crashes: u64,
 }
 
@@ -152,7 +152,7 @@ pub struct PluginStats {
     pub plugin: String,
     /// How often a process of it was started in the place of another.
     pub restarts: u64,
-    /// How often it has crashed.
+    /// Lives that ended badly, and starts that came to nothing.
     pub crashes: u64,
     /// How often it would have used more than it may, by limit; those that it kept to are left out.
     pub overruns: Vec<(String, u64)>,

@@ -1,8 +1,7 @@
-//! Keeps what was counted of a plugin when one of its lives ends, so that counts never go back.
+//! Keeps what was counted in a plugin's lives when they end, so that counts never go back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rapace_registry::{MethodId, Registry};
@@ -10,9 +9,7 @@ use rapace_session::{MethodCounts, SessionStats};
 
 use super::stats::{CallerSide, MethodStats, OTHER_METHODS, Room, Traffic};
 use crate::instance::Instance;
-use crate::lifecycle::PluginState;
 use crate::output::Stream;
-use crate::seat::Step;
 
 /// Methods without a description that have rows of their own in each direction, over all lives.
 const UNKNOWN_MAX: usize = 64;
@@ -21,10 +18,6 @@ const UNKNOWN_MAX: usize = 64;
 #[derive(Default)]
 pub(crate) struct Ledger {
     lives: Mutex<Lives>,
-    pub(crate) starts: AtomicU64,
-    pub(crate) restarts: AtomicU64,
-    pub(crate) crashes: AtomicU64,
-    pub(crate) reloads: AtomicU64,
 }
 
 /// One lock for both, so that no life is counted twice or not at all.
@@ -47,23 +40,6 @@ pub(crate) struct Totals {
 }
 
 impl Ledger {
-    /// A plugin has made a step of its life.
-    pub(crate) fn note(&self, step: &Step) {
-        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        match step.to {
-            PluginState::Connected => {
-                count(&self.starts);
-                if step.from != PluginState::Verified {
-                    count(&self.restarts);
-                }
-            }
-            PluginState::Crashed => {
-                count(&self.crashes);
-            }
-            _ => {}
-        }
-    }
-
     /// A life has begun.
     pub(crate) fn begun(&self, life: &Arc<Instance>) {
         self.lives.lock().present.push(Arc::clone(life));
