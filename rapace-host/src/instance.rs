@@ -242,7 +242,19 @@ impl Instance {
     pub(crate) fn usage(&self) -> Option<Usage> {
         let usage = self.enclosure.as_ref()?.usage(self.pid)?;
         // Of one that has ended the id may be another's.
-        (!self.has_ended_within(Duration::ZERO)).then_some(usage)
+        if self.has_ended_within(Duration::ZERO) {
+            return None;
+        }
+        if let Some(enclosure) = &self.enclosure {
+            enclosure.note_cpu(usage.cpu);
+        }
+        Some(usage)
+    }
+
+    /// A processor's time that it has used as far as was looked, and all of it when it has ended; none of what the host has not
+    /// started.
+    pub(crate) fn cpu_seen(&self) -> Option<Duration> {
+        self.enclosure.as_ref().map(|enclosure| enclosure.cpu_seen())
     }
 
     /// Notes which calls are in flight, so that their age is known should it end.

@@ -54,9 +54,12 @@
 //! | `rapace_plugin_state` | `state` | 1 for the present state, 0 for all others |
 //! | `rapace_breaker_state` | `state` | the same, if there is a breaker |
 //! | `rapace_plugin_processes` | | processes that run |
+//! | `rapace_plugin_cpu_seconds_total` | | a processor's time that processes have used; for a recorder, a gauge |
+//! | `rapace_plugin_memory_bytes`, `rapace_plugin_processes_and_threads` | | what processes use now, as [`PluginHandle::usage`] tells; none when none runs |
 //! | `rapace_plugin_starts_total`, `rapace_plugin_restarts_total`, `rapace_plugin_crashes_total`, `rapace_plugin_reloads_total` | | lives that began, that began in the place of one before, that ended badly or failed to begin; new versions |
 //! | `rapace_plugin_faults_total` | | rules of the protocol that were broken |
 //! | `rapace_overruns_total` | `limit` | times that more was wanted than a limit allows |
+//! | `rapace_events_published_total`, `rapace_events_delivered_total`, `rapace_events_missed_total` | | events that the plugin has published, and those that its subscriptions have taken or were too slow for |
 //! | `rapace_output_lines_total` | `stream` | lines that were printed |
 //! | `rapace_frames_sent_total`, `rapace_frames_received_total`, `rapace_no_room_total` | | frames, and times that there was no room for one |
 //! | `rapace_wakeups_sent_total`, `rapace_wakeups_saved_total`, `rapace_wakeups_received_total`, `rapace_sleeps_total` | | wake-ups, each a system call, and those that were not necessary; sleeps of the host |
@@ -147,7 +150,9 @@ pub use limits::{Enforcement, Means, Overrun, Usage};
 pub use manifest::{Manifest, ManifestError};
 #[cfg(feature = "prometheus")]
 pub use metrics::MetricsEndpoint;
-pub use metrics::{CallerSide, CodeName, HostSnapshot, MethodStats, OTHER_METHODS, PluginStats, Room, Traffic};
+pub use metrics::{
+    CallerSide, CodeName, EventStats, HostSnapshot, MethodStats, OTHER_METHODS, PluginStats, Room, Traffic,
+};
 pub use output::{OutputLine, Stream};
 pub use permissions::{Permissions, PluginLimits, SharedStorage, SyscallProfile};
 pub use plugin::{InstanceInfo, PluginHandle};

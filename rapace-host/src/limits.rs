@@ -27,6 +27,7 @@ mod usage;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -49,6 +50,8 @@ pub(crate) struct Enclosure {
     group: Option<Group>,
     enforcement: Enforcement,
     overruns: Mutex<Overruns>,
+    /// Nanoseconds of a processor's time, as last seen.
+    cpu_seen: AtomicU64,
 }
 
 /// What was seen of the limits that it met.
@@ -82,7 +85,7 @@ impl Enclosure {
             tracing::warn!(plugin = scope.name(), %limit, reason, "is limited, but nothing enforces it");
         }
         setup.apply(command);
-        Self { scope: scope.clone(), group, enforcement, overruns: Mutex::default() }
+        Self { scope: scope.clone(), group, enforcement, overruns: Mutex::default(), cpu_seen: AtomicU64::new(0) }
     }
 
     /// Ends all that its process has started, when that ends.
@@ -108,6 +111,17 @@ impl Enclosure {
             memory_bytes: memory.unwrap_or(own.memory_bytes),
             processes: processes.unwrap_or(own.processes),
         })
+    }
+
+    /// A processor's time that has been used, as last seen: it never goes back, and is there when all has ended.
+    pub(crate) fn cpu_seen(&self) -> Duration {
+        Duration::from_nanos(self.cpu_seen.load(Ordering::Relaxed))
+    }
+
+    /// Keeps what was seen of that, while the process was there.
+    pub(crate) fn note_cpu(&self, cpu: Duration) {
+        // A count that orders nothing.
+        self.cpu_seen.fetch_max(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The limits that it has met.
@@ -152,7 +166,9 @@ impl Enclosure {
 
     /// Its process has ended, and is not reaped yet.
     fn ended(&self, process: u32, exit: Option<ExitStatus>) {
-        self.notice();
+        if let Some(usage) = self.usage(Some(process)) {
+            self.note_cpu(usage.cpu);
+        }
         let signal = exit.and_then(|exit| exit.signal());
         let is_killed = signal == Some(Signal::KILL.as_raw());
         if let Some(seconds) = self.scope.limits().cpu_seconds {

@@ -17,7 +17,9 @@ mod text;
 #[cfg(feature = "prometheus")]
 pub use endpoint::MetricsEndpoint;
 pub(crate) use ledger::Ledger;
-pub use stats::{CallerSide, CodeName, HostSnapshot, MethodStats, OTHER_METHODS, PluginStats, Room, Traffic};
+pub use stats::{
+    CallerSide, CodeName, EventStats, HostSnapshot, MethodStats, OTHER_METHODS, PluginStats, Room, Traffic,
+};
 
 use parking_lot::Mutex;
 
@@ -30,19 +32,24 @@ impl PluginHandle {
     #[must_use]
     pub fn stats(&self) -> PluginStats {
         let (shared, history) = (&self.0, &self.0.history);
-        let overruns = Limit::ALL.map(|limit| (limit.name().to_owned(), shared.scope.overruns(limit)));
+        // Before what follows is read: each counts what it finds.
+        let (scope, usage) = (self.scope(), self.usage());
+        let overruns = Limit::ALL.map(|limit| (limit.name().to_owned(), scope.overruns(limit)));
         let totals = shared.ledger.totals();
         PluginStats {
             plugin: self.name().to_owned(),
             state: self.state(),
             breaker: self.breaker(),
             processes: shared.instances().count() as u64,
+            usage,
+            cpu: totals.cpu,
             starts: history.starts(),
             restarts: history.restarts(),
             crashes: history.crash_count(),
             reloads: history.reloads(),
             refused: shared.gate.refused().map(|(code, count)| (code.to_string(), count)).collect(),
             overruns: overruns.into(),
+            events: scope.events.stats(),
             traffic: totals.traffic,
             room: totals.room,
             stdout_lines: totals.lines[0],
@@ -74,6 +81,7 @@ mod tests {
     use super::*;
     use crate::breaker::BreakerState;
     use crate::lifecycle::PluginState;
+    use crate::limits::Usage;
 
     /// A plugin that has something of everything.
     pub(super) fn stats() -> PluginStats {
@@ -90,11 +98,15 @@ mod tests {
             latency,
             ..MethodStats::new(CallerSide::Host, "demo.Shout.up".to_owned(), Some(7))
         };
+        let mut usage = Usage::default();
+        (usage.cpu, usage.memory_bytes, usage.processes) = (Duration::from_millis(2345), 50 << 20, 3);
         PluginStats {
             plugin: "shout".to_owned(),
             state: PluginState::Running,
             breaker: Some(BreakerState::Closed),
             processes: 1,
+            usage: Some(usage),
+            cpu: Some(Duration::from_millis(12_345)),
             starts: 3,
             restarts: 1,
             crashes: 1,
@@ -102,6 +114,7 @@ mod tests {
             methods: vec![up, MethodStats::new(CallerSide::Plugin, "77".to_owned(), Some(77))],
             refused: [("Unavailable".to_owned(), 4)].into(),
             overruns: [("log_rate".to_owned(), 2), ("memory".to_owned(), 0)].into(),
+            events: EventStats { published: 11, delivered: 12, missed: 13 },
             traffic: Traffic {
                 frames_sent: 10,
                 frames_received: 20,

@@ -165,7 +165,7 @@ impl PluginHandle {
 
     /// What it may do and use, in its present version, and how often it would have used more.
     pub fn scope(&self) -> PluginScope {
-        self.0.seats().iter().filter_map(|seat| seat.instance()).for_each(|instance| instance.settle());
+        self.0.ledger.present().iter().for_each(|life| life.settle());
         self.0.scope.of(&self.0.spec())
     }
 
@@ -199,7 +199,7 @@ impl PluginHandle {
 
     /// What its processes use now; none when none of its own runs. Files of the kernel's are read for it.
     pub fn usage(&self) -> Option<Usage> {
-        let usages: Vec<_> = self.0.instances().filter_map(|(_, instance)| instance.usage()).collect();
+        let usages: Vec<_> = self.0.ledger.present().iter().filter_map(|life| life.usage()).collect();
         (!usages.is_empty()).then(|| usages.into_iter().sum())
     }
 

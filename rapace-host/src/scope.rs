@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 
 use crate::calls::PluginCalls;
 use crate::log_tail::LogTail;
-use crate::meter::Meter;
 use crate::permissions::{Permissions, PluginLimits};
 use crate::plugin_log::PluginLog;
+use crate::services::EventAccount;
 use crate::spec::PluginSpec;
 
 /// A plugin, for those who serve it. Its name is the host's word, not what the plugin says of itself.
@@ -25,8 +25,8 @@ pub struct PluginScope {
     overruns: Arc<Overruns>,
     /// What it says, in all versions.
     pub(crate) log: Arc<PluginLog>,
-    /// Events that it publishes, in all versions.
-    pub(crate) events: Arc<Meter>,
+    /// Events that it publishes and subscribes to, in all versions.
+    pub(crate) events: Arc<EventAccount>,
     pub(crate) calls: Arc<PluginCalls>,
     call_metrics: CallMetrics,
     /// What it has said, in all versions.

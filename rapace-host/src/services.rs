@@ -5,6 +5,6 @@ mod logger;
 #[cfg(feature = "storage")]
 pub(crate) mod storage;
 
-pub(crate) use events::HostEvents;
+pub(crate) use events::{EventAccount, HostEvents};
 pub use events::{Events, PluginEvents, Subscription};
 pub use logger::{Logger, PluginLogger};

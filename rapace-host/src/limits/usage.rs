@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
+use serde::{Deserialize, Serialize};
 
 /// What a plugin's processes use: all that it has started where it is held by cgroups, else those that the host has started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// A processor's time since they started.

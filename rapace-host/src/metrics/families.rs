@@ -1,5 +1,7 @@
 //! The metrics that a host offers: their names, what they mean, and how they follow from a snapshot.
 
+use std::time::Duration;
+
 use rapace_session::Latency;
 
 use super::stats::{MethodStats, PluginStats};
@@ -13,6 +15,8 @@ pub(crate) enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Seconds, which only grow.
+    Seconds,
     /// Times.
     Histogram,
 }
@@ -21,6 +25,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value<'a> {
     Number(u64),
+    Time(Duration),
     Latency(&'a Latency),
 }
 
@@ -49,7 +54,7 @@ impl Family {
 }
 
 /// All of them.
-pub(crate) static FAMILIES: [Family; 31] = [
+pub(crate) static FAMILIES: [Family; 37] = [
     Family::counter("rapace_calls_total", "Calls that have ended, by who made them, method and code.", calls),
     Family::gauge("rapace_calls_in_flight", "Calls that have not ended.", |stats, tell| {
         of_methods(stats, tell, |method| method.in_flight);
@@ -85,6 +90,18 @@ pub(crate) static FAMILIES: [Family; 31] = [
         }
     }),
     Family::gauge("rapace_plugin_processes", "Processes that run.", |stats, tell| one(stats.processes, tell)),
+    Family {
+        name: "rapace_plugin_cpu_seconds_total",
+        kind: Kind::Seconds,
+        help: "A processor's time that was used.",
+        values: |stats, tell| stats.cpu.into_iter().for_each(|cpu| tell(&[], Value::Time(cpu))),
+    },
+    Family::gauge("rapace_plugin_memory_bytes", "Bytes of memory in use.", |stats, tell| {
+        stats.usage.iter().for_each(|usage| one(usage.memory_bytes, tell));
+    }),
+    Family::gauge("rapace_plugin_processes_and_threads", "Processes and threads that run.", |stats, tell| {
+        stats.usage.iter().for_each(|usage| one(usage.processes, tell));
+    }),
     Family::counter("rapace_plugin_starts_total", "Lives that were begun.", |stats, tell| one(stats.starts, tell)),
     Family::counter("rapace_plugin_restarts_total", "Lives in the place of one before.", |stats, tell| {
         one(stats.restarts, tell);
@@ -100,6 +117,15 @@ pub(crate) static FAMILIES: [Family; 31] = [
     }),
     Family::counter("rapace_overruns_total", "Times that more was wanted than a limit allows.", |stats, tell| {
         stats.overruns.iter().for_each(|(limit, count)| tell(&[("limit", limit)], Value::Number(*count)));
+    }),
+    Family::counter("rapace_events_published_total", "Events that were published.", |stats, tell| {
+        one(stats.events.published, tell);
+    }),
+    Family::counter("rapace_events_delivered_total", "Events that subscriptions have taken.", |stats, tell| {
+        one(stats.events.delivered, tell);
+    }),
+    Family::counter("rapace_events_missed_total", "Events that subscriptions were too slow for.", |stats, tell| {
+        one(stats.events.missed, tell);
     }),
     Family::counter("rapace_output_lines_total", "Lines that were printed.", |stats, tell| {
         tell(&[("stream", "stdout")], Value::Number(stats.stdout_lines));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rapace_registry::{MethodId, Registry};
@@ -37,6 +38,8 @@ pub(crate) struct Totals {
     /// Of those that go on.
     pub(crate) room: Room,
     pub(crate) lines: [u64; 2],
+    /// None where no life had a process of its own.
+    pub(crate) cpu: Option<Duration>,
 }
 
 impl Ledger {
@@ -47,6 +50,8 @@ impl Ledger {
 
     /// It has ended.
     pub(crate) fn ended(&self, life: &Arc<Instance>) {
+        // What it would have used too much of at the last.
+        life.settle();
         let mut lives = self.lives.lock();
         let Some(at) = lives.present.iter().position(|present| Arc::ptr_eq(present, life)) else { return };
         let life = lives.present.swap_remove(at);
@@ -56,6 +61,11 @@ impl Ledger {
             method.in_flight = 0;
         }
         drop(lives);
+    }
+
+    /// The lives that go on, with those that end to make room for others.
+    pub(crate) fn present(&self) -> Vec<Arc<Instance>> {
+        self.lives.lock().present.clone()
     }
 
     /// The sums of all lives.
@@ -85,6 +95,9 @@ impl Totals {
         self.room.add(&session.stats());
         for (stream, lines) in [Stream::Stdout, Stream::Stderr].into_iter().zip(&mut self.lines) {
             *lines += life.lines(stream);
+        }
+        if let Some(cpu) = life.cpu_seen() {
+            self.cpu = Some(self.cpu.unwrap_or_default().saturating_add(cpu));
         }
     }
 

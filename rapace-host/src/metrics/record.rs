@@ -38,7 +38,7 @@ fn describe(recorder: &dyn metrics::Recorder, family: &Family) {
     match family.kind {
         Kind::Counter => recorder.describe_counter(name, None, family.help.into()),
         Kind::Gauge => recorder.describe_gauge(name, None, family.help.into()),
-        Kind::Histogram => recorder.describe_gauge(name, Some(Unit::Seconds), family.help.into()),
+        Kind::Seconds | Kind::Histogram => recorder.describe_gauge(name, Some(Unit::Seconds), family.help.into()),
     }
 }
 
@@ -48,8 +48,14 @@ fn set(recorder: &dyn metrics::Recorder, family: &Family, labels: Vec<Label>, va
             let key = Key::from_parts(family.name, labels);
             match family.kind {
                 Kind::Counter => recorder.register_counter(&key, &METADATA).absolute(number),
-                Kind::Gauge | Kind::Histogram => recorder.register_gauge(&key, &METADATA).set(approximate(number)),
+                Kind::Gauge | Kind::Seconds | Kind::Histogram => {
+                    recorder.register_gauge(&key, &METADATA).set(approximate(number))
+                }
             }
+        }
+        // A recorder's counters are whole numbers.
+        Value::Time(time) => {
+            recorder.register_gauge(&Key::from_parts(family.name, labels), &METADATA).set(time.as_secs_f64());
         }
         Value::Latency(latency) => {
             for (name, per_mille) in QUANTILES {
@@ -124,6 +130,7 @@ mod tests {
         assert_eq!(kept.value(&format!("rapace_calls_total {of_up} code=NotFound")), 2);
         assert_eq!(kept.value("rapace_overruns_total plugin=shout limit=log_rate"), 2);
         assert_eq!(f64::from_bits(kept.value("rapace_slots_free plugin=shout")), 7.0);
+        assert_eq!(f64::from_bits(kept.value("rapace_plugin_cpu_seconds_total plugin=shout")), 12.345);
         let median = kept.value(&format!("rapace_call_duration_seconds {of_up} quantile=0.5"));
         assert_eq!(f64::from_bits(median), 3.072e-6);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::stats::{HostSnapshot, MethodStats, PluginStats};
+use super::stats::{EventStats, HostSnapshot, MethodStats, PluginStats};
 
 impl fmt::Display for HostSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,6 +48,17 @@ impl fmt::Display for PluginStats {
             room.handlers
         )?;
         writeln!(f, "  lines {} on stdout, {} on stderr", self.stdout_lines, self.stderr_lines)?;
+        if let Some(cpu) = self.cpu {
+            write!(f, "  processor {:.1} s", cpu.as_secs_f64())?;
+            if let Some(usage) = self.usage {
+                write!(f, ", memory {} KiB, processes and threads {}", usage.memory_bytes >> 10, usage.processes)?;
+            }
+            writeln!(f)?;
+        }
+        let EventStats { published, delivered, missed } = self.events;
+        if published + delivered + missed > 0 {
+            writeln!(f, "  events {published} published, {delivered} delivered, {missed} missed")?;
+        }
         for (what, counts) in [("not sent", &self.refused), ("over its limits", &self.overruns)] {
             if counts.values().any(|count| *count > 0) {
                 writeln!(f, "  {what}: {}", listed(counts))?;
@@ -122,6 +133,8 @@ shout: Running, breaker Closed, processes 1, starts 3, restarts 1, crashes 1, re
   frames 10 there, 20 back; wake-ups 3 sent, 4 saved, 5 received; no room 6, faults 8
   ring 1 of 64, slots free 400 of 511, runs held 2; bytes kept 3, waiting 4; handlers 5
   lines 7 on stdout, 9 on stderr
+  processor 12.3 s, memory 51200 KiB, processes and threads 3
+  events 11 published, 12 delivered, 13 missed
   not sent: Unavailable 4
   over its limits: log_rate 2
   by      method         calls  in flight      p50     p99  bytes there  bytes back  errors

@@ -1,12 +1,14 @@
 //! What a host has counted of its plugins, as plain data.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rapace_session::{Code, Latency};
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::BreakerState;
 use crate::lifecycle::PluginState;
+use crate::limits::Usage;
 
 /// What a host has counted of all its plugins. Its display is a text for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,11 @@ pub struct PluginStats {
     pub breaker: Option<BreakerState>,
     /// Processes that run.
     pub processes: u64,
+    /// What they use now; none when none of its own runs.
+    pub usage: Option<Usage>,
+    /// A processor's time that its processes have used; none when it had none of its own. What one uses between a look and its
+    /// end is known if the end is: where it leaves others behind that no cgroup holds, theirs is not.
+    pub cpu: Option<Duration>,
     /// Lives that were begun: with a session, whatever became of it.
     pub starts: u64,
     /// Of those, how many in the place of one before.
@@ -45,6 +52,8 @@ pub struct PluginStats {
     pub refused: BTreeMap<CodeName, u64>,
     /// How often it would have used more than it may, by limit.
     pub overruns: BTreeMap<String, u64>,
+    /// Its events.
+    pub events: EventStats,
     /// What passed between it and the host, from the beginning.
     pub traffic: Traffic,
     /// How much room there is at present, of all its processes together.
@@ -107,6 +116,18 @@ impl CallerSide {
             Self::Plugin => "plugin",
         }
     }
+}
+
+/// The events of a plugin, as far as the host's [`Events`](crate::Events) serve it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EventStats {
+    /// Those that it has published.
+    pub published: u64,
+    /// Those that its subscriptions have taken.
+    pub delivered: u64,
+    /// Those that its subscriptions were too slow for.
+    pub missed: u64,
 }
 
 /// What passed between a plugin and its host.

@@ -25,6 +25,7 @@ pub(super) fn render(snapshot: &HostSnapshot) -> String {
                 let labels: Vec<_> = [("plugin", &*plugin.plugin)].into_iter().chain(labels.iter().copied()).collect();
                 match value {
                     Value::Number(number) => sample(&mut text, name, "", &labels, number),
+                    Value::Time(time) => sample(&mut text, name, "", &labels, time.as_secs_f64()),
                     Value::Latency(latency) => histogram(&mut text, name, &labels, latency),
                 }
             });
@@ -68,7 +69,7 @@ fn escaped(value: &str) -> String {
 
 fn kind(kind: Kind) -> &'static str {
     match kind {
-        Kind::Counter => "counter",
+        Kind::Counter | Kind::Seconds => "counter",
         Kind::Gauge => "gauge",
         Kind::Histogram => "histogram",
     }
@@ -102,6 +103,11 @@ mod tests {
             "rapace_breaker_state{plugin=\"shout\",state=\"Closed\"} 1",
             "rapace_overruns_total{plugin=\"shout\",limit=\"log_rate\"} 2",
             "rapace_slots_free{plugin=\"shout\"} 400",
+            "# TYPE rapace_plugin_cpu_seconds_total counter",
+            "rapace_plugin_cpu_seconds_total{plugin=\"shout\"} 12.345",
+            "rapace_events_missed_total{plugin=\"shout\"} 13",
+            "rapace_plugin_memory_bytes{plugin=\"shout\"} 52428800",
+            "rapace_plugin_processes_and_threads{plugin=\"shout\"} 3",
         ] {
             assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:#?}");
         }

@@ -9,6 +9,7 @@
 //!     HostEvents                 host_events.rs    what happens in the host
 //! ```
 
+mod account;
 mod host_events;
 mod hub;
 mod plugin;
@@ -23,6 +24,7 @@ use rapace_host_api::events::{Event, EventsError, EventsServer};
 
 use crate::config::EventsConfig;
 use crate::scope::PluginScope;
+pub(crate) use account::EventAccount;
 pub(crate) use host_events::HostEvents;
 use hub::Hub;
 pub use plugin::PluginEvents;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use rapace_host::{EventsConfig, Permissions, PluginSpec};
+use rapace_host::{EventsConfig, Permissions, PluginHandle, PluginSpec};
 
 use crate::{PATIENCE, actor, builder, eventually, followed, spec, with_events};
 
@@ -31,6 +31,8 @@ fn what_one_plugin_publishes_others_and_the_host_receive_by_its_name() {
     }
     let words = [(); 5].map(|()| crate::plugin::in_words(Ok(hosts.recv().unwrap())));
     assert_eq!(words, ["subscribed", expected[0], expected[1], expected[2], expected[3]]);
+    let counted = [&sender, &reader].map(|plugin| plugin.stats().events);
+    assert_eq!(counted.map(|events| (events.published, events.delivered, events.missed)), [(2, 4, 0), (1, 4, 0)]);
     host.shutdown();
 }
 
@@ -97,6 +99,10 @@ fn a_slow_subscriber_is_told_how_many_it_missed_and_holds_nobody_up() {
     }
     assert_eq!(delivered + missed, published);
     assert!(missed > 0 && delivered > 0, "{delivered} delivered, {missed} missed");
+    let counted = |plugin: &PluginHandle| plugin.stats().events;
+    // The last is an event like others.
+    assert_eq!((counted(&slow).delivered, counted(&slow).missed), (delivered + 1, missed));
+    assert_eq!((counted(&quick).delivered, counted(&quick).missed, counted(&quick).published), (published, 0, 0));
     drop(words);
     host.shutdown();
 }

@@ -18,6 +18,7 @@ fn growing(stats: &PluginStats) -> Vec<(String, u64)> {
         ("reloads".to_owned(), stats.reloads),
         ("frames".to_owned(), stats.traffic.frames_sent),
         ("stdout".to_owned(), stats.stdout_lines),
+        ("processor".to_owned(), stats.cpu.unwrap_or_default().as_nanos().try_into().unwrap()),
     ];
     for method in &stats.methods {
         let of = |what: &str| format!("{} {} {what}", method.side.name(), method.method);

@@ -10,6 +10,7 @@ mod lives;
 mod plugin;
 #[cfg(feature = "prometheus")]
 mod scraping;
+mod using;
 
 use std::time::{Duration, Instant};
 

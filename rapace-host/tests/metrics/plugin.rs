@@ -1,6 +1,8 @@
 //! The plugin of the tests.
 
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use rapace_plugin::{Plugin, run};
 use rapace_registry::{Provider, Registry, Service, Version};
@@ -16,6 +18,10 @@ pub(crate) const WAIT: u32 = 3;
 pub(crate) const ASK: u32 = 4;
 /// Prints the body to standard output, and twice to standard error. It is not described.
 pub(crate) const PRINT: u32 = 5;
+/// Keeps a processor busy for a tenth of a second.
+pub(crate) const SPIN: u32 = 6;
+/// Takes as many MiB of memory as the body says, and keeps them.
+pub(crate) const KEEP: u32 = 7;
 
 /// The plugin itself, in the processes that the tests start; nothing in the test program.
 #[test]
@@ -35,6 +41,8 @@ fn registry() -> Registry {
     let service = service.unary::<u32, u32>("wait", WAIT).unary::<u32, u32>("ask", ASK);
     Registry::builder().service(service).build().unwrap()
 }
+
+static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 fn services() -> Router {
     Router::new()
@@ -61,6 +69,18 @@ fn services() -> Router {
             let text = String::from_utf8_lossy(call.body()).into_owned();
             println!("{text}");
             eprintln!("{text}\n{text}");
+            call.reply(b"");
+        })
+        .method(SPIN, |call: IncomingCall| {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(100) {
+                std::hint::spin_loop();
+            }
+            call.reply(b"");
+        })
+        .method(KEEP, |call: IncomingCall| {
+            // Memory is only there once it is written to.
+            KEPT.lock().unwrap().push(vec![7; usize::from(call.body()[0]) << 20]);
             call.reply(b"");
         })
 }

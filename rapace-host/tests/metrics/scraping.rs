@@ -67,6 +67,11 @@ fn a_scrape_agrees_with_the_snapshot() {
         let plugin = ("plugin", &*stats.plugin);
         assert_eq!(scraped.value("rapace_plugin_state", &[plugin, ("state", "Running")]), 1.0);
         assert_eq!(scraped.value("rapace_plugin_starts_total", &[plugin]), stats.starts as f64);
+        let cpu = scraped.value("rapace_plugin_cpu_seconds_total", &[plugin]);
+        assert!(cpu <= stats.cpu.unwrap().as_secs_f64(), "{cpu} and then {stats}");
+        for name in ["rapace_plugin_memory_bytes", "rapace_plugin_processes_and_threads"] {
+            assert!(scraped.value(name, &[plugin]) > 0.0, "{name}");
+        }
         assert_eq!(scraped.value("rapace_slots", &[plugin]), stats.room.slots as f64);
         assert!(stats.methods.len() >= 3);
         for method in &stats.methods {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use rapace_host_api::events::{Delivery, Event, EventsError};
 
+use super::account::EventAccount;
 use super::queue::{Queue, Taken};
 use super::subscription::Subscription;
 use super::topic::Pattern;
@@ -25,9 +26,15 @@ struct State {
     is_closed: bool,
 }
 
+/// A plugin that subscribes.
+pub(super) struct Owner {
+    pub(super) name: Arc<str>,
+    pub(super) account: Arc<EventAccount>,
+}
+
 struct Subscriber {
     /// The plugin whose it is; none for the host's own.
-    owner: Option<Arc<str>>,
+    owner: Option<Owner>,
     patterns: Vec<Pattern>,
     queue: Queue,
     waker: Option<Waker>,
@@ -48,7 +55,7 @@ impl Hub {
 
     pub(super) fn subscribe(
         self: &Arc<Self>,
-        owner: Option<Arc<str>>,
+        owner: Option<Owner>,
         patterns: Vec<Pattern>,
     ) -> Result<Subscription, EventsError> {
         let mut state = self.state.lock();
@@ -56,9 +63,9 @@ impl Hub {
             return Err(EventsError::ShutDown);
         }
         let bound = self.config.subscriptions_max.get();
-        if owner.is_some() {
-            let own = state.subscribers.values().filter(|subscriber| subscriber.owner == owner);
-            if own.count() >= usize::try_from(bound).unwrap_or(usize::MAX) {
+        if let Some(owner) = &owner {
+            let owners = state.subscribers.values().filter_map(|subscriber| subscriber.owner.as_ref());
+            if owners.filter(|other| other.name == owner.name).count() >= usize::try_from(bound).unwrap_or(usize::MAX) {
                 return Err(EventsError::TooManySubscriptions { bound });
             }
         }
@@ -76,7 +83,10 @@ impl Hub {
             }
             let wants = |subscriber: &&mut Subscriber| subscriber.patterns.iter().any(|p| p.matches(event.topic()));
             let wakers = state.subscribers.values_mut().filter(wants).filter_map(|subscriber| {
-                subscriber.queue.push(event, &self.config);
+                let missed = subscriber.queue.push(event, &self.config);
+                if let Some(owner) = &subscriber.owner {
+                    owner.account.missed(missed);
+                }
                 subscriber.waker.take()
             });
             Ok(wakers.collect())
@@ -108,7 +118,12 @@ impl Hub {
         let mut state = self.state.lock();
         let Some(subscriber) = state.subscribers.get_mut(&number) else { return Poll::Ready(None) };
         match subscriber.queue.take() {
-            Taken::Delivery(delivery) => Poll::Ready(Some(delivery)),
+            Taken::Delivery(delivery) => {
+                if let (Some(owner), Delivery::Event(_)) = (&subscriber.owner, &delivery) {
+                    owner.account.delivered();
+                }
+                Poll::Ready(Some(delivery))
+            }
             Taken::Over => Poll::Ready(None),
             Taken::Empty => {
                 let before = match &subscriber.waker {

@@ -8,6 +8,7 @@ use rapace_host_api::events::{self, Deed, Delivery, EventsError, HOST_TOPICS};
 use rapace_service::Stream;
 
 use super::Events;
+use super::hub::Owner;
 use super::subscription::Subscription;
 use super::topic::Pattern;
 use crate::permissions::Permissions;
@@ -31,7 +32,8 @@ impl PluginEvents {
         for pattern in &patterns {
             self.check(Deed::Subscribe, pattern.text(), Permissions::allows_subscribing)?;
         }
-        self.events.0.subscribe(Some(Arc::clone(&self.name)), patterns)
+        let owner = Owner { name: Arc::clone(&self.name), account: Arc::clone(&self.scope.events) };
+        self.events.0.subscribe(Some(owner), patterns)
     }
 
     fn check(&self, deed: Deed, topic: &str, allows: impl Fn(&Permissions, &str) -> bool) -> Result<(), EventsError> {
@@ -54,7 +56,7 @@ impl events::Events for PluginEvents {
     async fn publish(&self, topic: &str, payload: &[u8]) -> Result<(), EventsError> {
         // What is refused counts too: it is as much work.
         if let Some(per_second) = self.scope.limits().events_per_second
-            && !self.scope.events.take(per_second)
+            && !self.scope.events.meter.take(per_second)
         {
             let per_second = per_second.get();
             self.scope.overrun(Limit::EventRate, format_args!("it may publish {per_second} events in a second"));
@@ -62,7 +64,9 @@ impl events::Events for PluginEvents {
         }
         super::topic::check_topic(topic)?;
         self.check(Deed::Publish, topic, Permissions::allows_publishing)?;
-        self.events.publish_of(Some(&self.name), topic, payload.to_vec())
+        self.events.publish_of(Some(&self.name), topic, payload.to_vec())?;
+        self.scope.events.published();
+        Ok(())
     }
 }
 

@@ -40,8 +40,9 @@ impl Queue {
         Self { is_new: true, missed: 0, events: VecDeque::new(), bytes: 0, stage: Stage::Open }
     }
 
-    /// Adds an event behind all others, and lets go of the oldest as far as there is no room.
-    pub(super) fn push(&mut self, event: &Event, config: &EventsConfig) {
+    /// Adds an event behind all others, and lets go of the oldest as far as there is no room; says of how many.
+    pub(super) fn push(&mut self, event: &Event, config: &EventsConfig) -> u64 {
+        let before = self.missed;
         let is_full = |queue: &Self| {
             queue.events.len() >= config.queue_events.get() || queue.bytes + bytes(event) > config.queue_bytes
         };
@@ -53,6 +54,7 @@ impl Queue {
         }
         self.bytes += bytes(event);
         self.events.push_back(event.clone());
+        self.missed - before
     }
 
     /// Nothing follows but the last word.
@@ -116,11 +118,16 @@ mod tests {
     fn the_oldest_makes_room_and_is_counted_where_it_was() {
         let config = EventsConfig { queue_events: NonZeroUsize::new(3).unwrap(), ..EventsConfig::default() };
         let mut queue = Queue::new();
-        (0..5).for_each(|number| queue.push(&event(number, 1), &config));
+        let missed = (0..5).map(|number| queue.push(&event(number, 1), &config)).collect::<Vec<_>>();
+        assert_eq!(missed, [0, 0, 0, 1, 1]);
         assert_eq!(take_all(&mut queue), "Subscribed missed 2 2 3 4");
-        (5..8).for_each(|number| queue.push(&event(number, 1), &config));
+        for number in 5..8 {
+            queue.push(&event(number, 1), &config);
+        }
         assert_eq!(take_all(&mut queue), "5 6 7");
-        (8..12).for_each(|number| queue.push(&event(number, 1), &config));
+        for number in 8..12 {
+            queue.push(&event(number, 1), &config);
+        }
         queue.close();
         queue.close();
         assert_eq!(take_all(&mut queue), "missed 1 9 10 11 Shutdown");
@@ -131,10 +138,14 @@ mod tests {
     fn a_queue_is_bounded_by_bytes_and_takes_one_event_in_any_case() {
         let config = EventsConfig { queue_bytes: 100, ..EventsConfig::default() };
         let mut queue = Queue::new();
-        (0..4).for_each(|number| queue.push(&event(number, 39), &config));
+        for number in 0..4 {
+            queue.push(&event(number, 39), &config);
+        }
         assert_eq!(queue.bytes, 80);
         assert_eq!(take_all(&mut queue), "Subscribed missed 2 2 3");
-        (4..6).for_each(|number| queue.push(&event(number, 100), &config));
+        for number in 4..6 {
+            queue.push(&event(number, 100), &config);
+        }
         assert_eq!(take_all(&mut queue), "missed 1 5");
         assert_eq!(queue.bytes, 0);
     }
