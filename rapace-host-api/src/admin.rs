@@ -4,6 +4,7 @@ mod error;
 mod log;
 mod plugin;
 mod request;
+mod stats;
 
 use rapace_macros::service;
 use rapace_service::Stream;
@@ -11,10 +12,11 @@ use rapace_service::Stream;
 pub use error::AdminError;
 pub use log::{LogItem, LogLine, LogQuery, LogSource};
 pub use plugin::{
-    CrashSummary, HealthReport, HealthState, InstanceSummary, MethodSummary, PluginDescription, PluginHealth,
-    PluginStats, PluginSummary, ServiceSummary, SessionStats,
+    CrashSummary, HealthReport, HealthState, InstanceBounds, InstanceSummary, MethodSummary, PluginDescription,
+    PluginHealth, PluginSummary, ServiceSummary,
 };
 pub use request::{CallReply, CallRequest};
+pub use stats::{LatencySummary, MethodStats, PluginStats, SessionStats, Usage};
 
 /// Tells of a host's plugins, and does with them what an operator wants. Who asks, the host knows by itself, and logs with
 /// each action.

@@ -6,6 +6,7 @@
 mod call;
 mod clients;
 mod describe;
+mod figures;
 mod logs;
 mod operator;
 

@@ -106,6 +106,20 @@ pub struct PluginDescription {
     pub breaker: Option<String>,
     /// Its last crashes, the last of them last.
     pub crashes: Vec<CrashSummary>,
+    /// What its processes are held by, of those that run.
+    pub bounds: Vec<InstanceBounds>,
+}
+
+/// What one process of a plugin is held by.
+#[message(crate = "rapace_service")]
+#[derive(Eq)]
+pub struct InstanceBounds {
+    /// Which it is, counted from 0 over all reloads.
+    pub number: u32,
+    /// What of its sandbox holds, in words; none for one that is trusted.
+    pub sandbox: Option<String>,
+    /// What enforces its limits that the operating system can enforce, in words; none where it has no such limit.
+    pub enforcement: Option<String>,
 }
 
 /// A service of a plugin.
@@ -142,54 +156,4 @@ pub struct CrashSummary {
     pub process_id: Option<u32>,
     /// The whole report, of several lines.
     pub report: String,
-}
-
-/// What is counted of a plugin.
-#[message(crate = "rapace_service")]
-#[derive(Eq)]
-pub struct PluginStats {
-    /// Its name.
-    pub plugin: String,
-    /// How often a process of it was started in the place of another.
-    pub restarts: u64,
-    /// Lives that ended badly, and starts that came to nothing.
-    pub crashes: u64,
-    /// How often it would have used more than it may, by limit; those that it kept to are left out.
-    pub overruns: Vec<(String, u64)>,
-    /// Of each process that runs.
-    pub sessions: Vec<SessionStats>,
-}
-
-/// What is counted of the session of a process.
-#[message(crate = "rapace_service")]
-#[derive(Default, Eq)]
-pub struct SessionStats {
-    /// Which of the plugin's processes, counted from 0 over all reloads.
-    pub instance: u32,
-    /// Calls of the host in flight.
-    pub calls_in_flight: u64,
-    /// Calls of the plugin in flight.
-    pub served_in_flight: u64,
-    /// Frames to the plugin.
-    pub frames_sent: u64,
-    /// Frames from it.
-    pub frames_received: u64,
-    /// Wake-ups sent to it.
-    pub bells_sent: u64,
-    /// Wake-ups that it did not need.
-    pub bells_saved: u64,
-    /// Frames in the ring that it has yet to take.
-    pub ring_used: u32,
-    /// Frames that the ring takes.
-    pub ring_capacity: u32,
-    /// Slots of the host that are free.
-    pub slots_free: u32,
-    /// Slots of the host.
-    pub slot_count: u32,
-    /// Bytes of messages from it that are kept.
-    pub inbound_bytes: u64,
-    /// Bytes that wait for it to make room.
-    pub outbound_bytes: u64,
-    /// Rules that it broke.
-    pub faults: u32,
 }

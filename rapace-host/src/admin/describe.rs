@@ -1,10 +1,10 @@
-//! Plugins in words and figures.
+//! Plugins in words.
 
 use std::time::Duration;
 
 use rapace_host_api::admin::{
-    CrashSummary, HealthState, InstanceSummary, MethodSummary, PluginDescription, PluginStats, PluginSummary,
-    ServiceSummary, SessionStats,
+    CrashSummary, HealthState, InstanceBounds, InstanceSummary, MethodSummary, PluginDescription, PluginSummary,
+    ServiceSummary,
 };
 use rapace_registry::{Method, Provider, Registry, Service};
 use serde::Serialize;
@@ -14,8 +14,7 @@ use crate::crash::CrashReport;
 use crate::ending::beginning;
 use crate::health::Health;
 use crate::log_tail::unix_ms;
-use crate::plugin::PluginHandle;
-use crate::scope::Limit;
+use crate::plugin::{InstanceInfo, PluginHandle};
 
 /// Characters of a method's signature, which is the plugin's word.
 const SIGNATURE_CHARS_MAX: usize = 500;
@@ -29,7 +28,7 @@ pub(super) fn health_state(health: Health) -> HealthState {
 }
 
 pub(super) fn summary(plugin: &PluginHandle) -> PluginSummary {
-    let instance = |instance: crate::plugin::InstanceInfo| InstanceSummary {
+    let instance = |instance: InstanceInfo| InstanceSummary {
         number: instance.number,
         state: instance.state.to_string(),
         process_id: instance.process_id,
@@ -65,38 +64,7 @@ pub(super) fn description(plugin: &PluginHandle) -> PluginDescription {
         supervision: format!("{:?}", spec.supervision),
         breaker: plugin.breaker().map(|state| breaker(state).to_owned()),
         crashes: plugin.crashes().iter().map(crash).collect(),
-    }
-}
-
-/// What is counted now. `SessionStats` of the session is what there is; what else is counted of a plugin belongs here too.
-pub(super) fn stats(plugin: &PluginHandle) -> PluginStats {
-    let scope = plugin.scope();
-    let overruns = Limit::ALL.into_iter().map(|limit| (limit.name().to_owned(), scope.overruns(limit)));
-    let sessions = plugin.0.instances().map(|(seat, instance)| {
-        let (stats, condition) = (instance.session.stats(), instance.session.condition());
-        SessionStats {
-            instance: seat.number,
-            calls_in_flight: wide(stats.calls_in_flight),
-            served_in_flight: wide(stats.served_in_flight),
-            frames_sent: stats.link.frames_sent,
-            frames_received: stats.link.frames_received,
-            bells_sent: stats.link.bells_sent,
-            bells_saved: stats.link.bells_saved,
-            ring_used: condition.ring_used.unwrap_or_default(),
-            ring_capacity: condition.ring_capacity,
-            slots_free: stats.slots_free,
-            slot_count: condition.slot_count,
-            inbound_bytes: wide(stats.inbound_bytes),
-            outbound_bytes: wide(stats.outbound_bytes),
-            faults: stats.faults,
-        }
-    });
-    PluginStats {
-        plugin: plugin.name().to_owned(),
-        restarts: plugin.restarts(),
-        crashes: plugin.0.history.crash_count(),
-        overruns: overruns.filter(|(_, times)| *times > 0).collect(),
-        sessions: sessions.collect(),
+        bounds: plugin.instances().into_iter().filter_map(bounds).collect(),
     }
 }
 
@@ -114,6 +82,16 @@ fn services(registry: &Registry) -> Vec<ServiceSummary> {
     registry.services().iter().filter(|service| service.provider() != Provider::Host).map(service).collect()
 }
 
+/// What one that runs is held by.
+fn bounds(instance: InstanceInfo) -> Option<InstanceBounds> {
+    let enforcement = instance.enforcement?.to_string();
+    Some(InstanceBounds {
+        number: instance.number,
+        sandbox: instance.sandbox.map(|sandbox| sandbox.to_string()),
+        enforcement: (!enforcement.is_empty()).then_some(enforcement),
+    })
+}
+
 fn crash(report: &CrashReport) -> CrashSummary {
     CrashSummary { unix_ms: unix_ms(report.time), process_id: report.process_id, report: report.to_string() }
 }
@@ -123,10 +101,10 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn wide(count: usize) -> u64 {
+pub(super) fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::Reload;
 use super::call::call;
-use super::describe::{description, health_state, stats, summary};
+use super::describe::{description, health_state, summary};
+use super::figures::stats;
 use super::logs::LogStream;
 use crate::host::{PluginHost, WeakHost};
 use crate::plugin::PluginHandle;

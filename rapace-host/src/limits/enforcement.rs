@@ -58,6 +58,17 @@ impl Enforcement {
     }
 }
 
+/// Each limit that the plugin has, and by what it is enforced: `memory by a cgroup, cpu_time by a limit of each process`.
+impl fmt::Display for Enforcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limits = Limit::ALL.into_iter().filter_map(|limit| Some((limit, self.of(limit)?)));
+        for (index, (limit, means)) in limits.enumerate() {
+            write!(f, "{}{limit} by {means}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Means {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -131,6 +142,8 @@ mod tests {
             PluginLimits { memory_bytes: Some(1), processes: Some(1), calls: Some(1), ..PluginLimits::default() };
         let enforcement = Enforcement::nothing(&limits);
         assert_eq!(enforcement.lacking().collect::<Vec<_>>(), [Limit::Memory, Limit::Processes]);
+        assert_eq!(enforcement.to_string(), "memory by nothing, processes by nothing");
+        assert_eq!(Enforcement::default().to_string(), "");
         assert_eq!((enforcement.of(Limit::CpuTime), enforcement.of(Limit::Calls)), (None, None));
     }
 }

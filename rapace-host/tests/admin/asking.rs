@@ -83,9 +83,58 @@ fn what_is_counted_is_told() {
     assert!(matches!(unknown, Error::Service(AdminError::UnknownPlugin { .. })));
     stand.plugin.kill();
     let found = &admin.stats(None).unwrap()[0];
-    assert_eq!((found.sessions.len(), found.crashes, found.restarts), (0, 1, 0));
+    assert_eq!((found.sessions.len(), found.crashes, found.restarts, found.starts), (0, 1, 0, 1));
+    assert_eq!((found.usage, found.cpu_ms.is_some()), (None, true));
     stand.plugin.scope().overrun(rapace_host::Limit::Calls, "a test");
     assert_eq!(admin.stats(None).unwrap()[0].overruns, [("calls".to_owned(), 1)]);
+}
+
+#[test]
+fn what_is_counted_of_calls_is_told_by_method() {
+    let stand = Stand::new();
+    let operator = stand.operator();
+    let admin = operator.admin();
+    let desk = stand.desk().blocking();
+    (0..3).for_each(|_| drop(desk.echo("hello").unwrap()));
+    let pending = stand.plugin.session().unwrap().start(wait_id(), b"", &Default::default()).unwrap();
+    let late = rapace_session::CallOptions::new().deadline(std::time::Duration::from_millis(1));
+    stand.plugin.call(wait_id(), b"", &late).unwrap_err();
+    let [found] = admin.stats(None).unwrap().try_into().unwrap();
+    let of = |name: &str| {
+        let method = found.methods.iter().find(|method| (&*method.side, &*method.method) == ("host", name));
+        method.unwrap_or_else(|| panic!("no {name} in {found:?}"))
+    };
+    let echo = of("test.Desk.echo");
+    assert_eq!((echo.ok, echo.errors.len(), echo.in_flight), (3, 0, 0));
+    assert_eq!((echo.request_bytes, echo.reply_bytes), (18, 18));
+    let times = echo.latency.unwrap();
+    assert!(times.p50_ns > 0 && times.p50_ns <= times.p90_ns && times.p99_ns <= times.max_ns, "{times:?}");
+    let wait = of("test.Desk.wait");
+    assert_eq!((wait.ok, wait.in_flight), (0, 1));
+    assert_eq!(wait.errors, [("DeadlineExceeded".to_owned(), 1)]);
+    let usage = found.usage.unwrap();
+    assert!(usage.memory_bytes > 0 && usage.processes > 0, "{usage:?}");
+    assert!(found.cpu_ms >= Some(usage.cpu_ms));
+    drop(pending);
+}
+
+#[test]
+fn what_a_process_is_held_by_is_told_in_words() {
+    let limits = PluginLimits { open_files: Some(100), ..PluginLimits::default() };
+    let stand = Stand::with(spec("desk").limits(limits));
+    // Its program and what that needs to run may be read anywhere.
+    let read = Permissions { read: vec!["/".into()], ..Permissions::default() };
+    stand.host.load(spec("confined").permissions(read)).unwrap();
+    let operator = stand.operator();
+    let admin = operator.admin();
+    let [trusted] = admin.about("desk").unwrap().bounds.try_into().unwrap();
+    assert_eq!((trusted.number, trusted.sandbox), (0, None));
+    assert_eq!(trusted.enforcement.as_deref(), Some("open_files by a limit of each process"));
+    let [confined] = admin.about("confined").unwrap().bounds.try_into().unwrap();
+    let report = stand.host.plugin("confined").unwrap().instances()[0].sandbox.clone().unwrap();
+    assert_eq!((confined.sandbox, confined.enforcement), (Some(report.to_string()), None));
+    stand.plugin.shutdown();
+    assert_eq!(admin.about("desk").unwrap().bounds, []);
 }
 
 #[test]
