@@ -13,9 +13,10 @@ use crate::document::{Document, Step};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Permissions {
-    /// Paths that it may read, and execute, with all below: absolute.
+    /// Paths that it may read, and execute, with all below: absolute. One that leads over a symbolic link is not granted, and
+    /// that is told; links in the root, such as `/bin`, are no such links.
     pub read: Vec<PathBuf>,
-    /// Paths that it may read and write, with all below: absolute.
+    /// Paths that it may read and write, with all below, as those.
     pub write: Vec<PathBuf>,
     /// Whether it may use the network, and Unix sockets of others.
     pub network: bool,

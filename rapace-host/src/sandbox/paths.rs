@@ -1,12 +1,15 @@
 //! Files, TCP, signals: what Landlock keeps a plugin from.
 
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::executable::Executable;
 use super::report::{Mechanism, Protection, SandboxReport};
@@ -123,15 +126,16 @@ impl Rules<'_> {
         READ_BY_SCRIPTS.iter().try_for_each(|path| self.allow_if_there(path, reading()))
     }
 
+    /// A path that leads over a symbolic link is not granted: a plugin that writes there, or whoever has packed it, would choose
+    /// what is.
     fn allow_granted(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
-        match PathFd::new(path) {
-            Ok(place) => self.allow(place, access),
-            Err(error) => {
-                let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                self.report.note_unreachable(path.to_owned(), reason);
-                Ok(())
-            }
-        }
+        let reason = match open_plainly(&below_the_root(path)) {
+            Ok(place) => return self.allow(place, access),
+            Err(Errno::LOOP) => "a symbolic link is on the way: what it leads to has to be granted itself".to_owned(),
+            Err(error) => io::Error::from(error).to_string(),
+        };
+        self.report.note_unreachable(path.to_owned(), reason);
+        Ok(())
     }
 
     fn allow_if_there(&mut self, path: impl AsRef<Path>, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
@@ -141,6 +145,20 @@ impl Rules<'_> {
     fn allow(&mut self, place: impl AsFd, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
         (&mut self.ruleset).add_rule(PathBeneath::new(place, access)).map(drop)
     }
+}
+
+/// What a path stands for, over no symbolic link.
+fn open_plainly(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    retry_on_intr(|| openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS))
+}
+
+/// The path with the real name of its first directory. A link in the root itself, such as `/bin`, is nobody's to change but
+/// theirs who may change everything.
+fn below_the_root(path: &Path) -> PathBuf {
+    let mut parts = path.components();
+    let first: PathBuf = parts.by_ref().take(2).collect();
+    fs::canonicalize(first).map_or_else(|_| path.to_owned(), |real| real.join(parts.as_path()))
 }
 
 fn reading() -> BitFlags<AccessFs> {

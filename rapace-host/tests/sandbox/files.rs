@@ -93,6 +93,29 @@ fn links_out_of_a_granted_tree_lead_nowhere() {
 }
 
 #[test]
+fn a_granted_path_that_leads_over_a_link_is_not_granted() {
+    let directory = Directory::new();
+    let host = host();
+    // It takes a granted directory's place with a link, and ends.
+    let grant = Permissions { read: vec![directory.at("granted/in")], ..writing([&directory.at("granted")]) };
+    fs::create_dir(directory.at("granted/in")).unwrap();
+    let plugin = host.load(confined(grant)).unwrap();
+    let action = |action: &str, paths: &[&str]| does(&plugin, directory.action(action, paths));
+    assert_eq!(action("rename", &["granted/in", "granted/was"]).as_deref(), Ok(""));
+    assert_eq!(action("link", &["other", "granted/in"]).as_deref(), Ok(""));
+    plugin.restart().unwrap();
+    assert_eq!(action("read", &["other/file"]), Err(EACCES));
+    assert_eq!(action("read", &["granted/file"]).as_deref(), Ok("granted"));
+    let unreachable = report(&plugin).unreachable().to_vec();
+    let [(path, reason)] = &unreachable[..] else { panic!("{unreachable:?}") };
+    assert!(*path == directory.at("granted/in") && reason.contains("symbolic link"), "{reason}");
+    host.unload("actor");
+    // One that is in the middle of the path.
+    let plugin = host.load(confined(reading([&directory.at("granted/in/file")]))).unwrap();
+    assert_eq!(does(&plugin, directory.action("read", &["other/file"])), Err(EACCES));
+}
+
+#[test]
 fn modes_and_times_stay_as_they_are_unless_system_calls_are_unrestricted() {
     let directory = Directory::new();
     let mode = || fs::metadata(directory.at("granted/file")).unwrap().permissions().mode() & 0o777;
