@@ -20,6 +20,7 @@ use std::time::Duration;
 use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::runtime::Handle;
+use ::tokio::task::spawn_blocking;
 use ::tokio::time::{Instant, Sleep, sleep_until, timeout};
 use rapace_core::sleep;
 
@@ -371,6 +372,10 @@ impl Attendant {
             // Without an end in time there is no status.
             let _ = timeout(EXIT_PATIENCE, process.readable()).await;
         }
-        self.shared.exit(Duration::ZERO)
+        // Whoever sees the end of a process ends what that has started, which may take its time: others wait on this thread.
+        let shared = Arc::clone(&self.shared);
+        let seen = spawn_blocking(move || shared.exit(Duration::ZERO));
+        // It fails only when the runtime shuts down.
+        seen.await.unwrap_or_default()
     }
 }

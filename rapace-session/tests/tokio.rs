@@ -3,8 +3,10 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use rapace_core::socket::{Listener, Socket};
 use rapace_session::tokio::{AsyncListener, AsyncSession};
 use rapace_session::{
     CallError, CallOptions, Code, Config, Handler, Handshake, HandshakeError, IncomingCall, NoService, PeerA, PeerB,
-    Session, SessionEnd, Status, Timeouts,
+    Process, Session, SessionEnd, Status, Timeouts,
 };
 
 fn pair(a_handler: impl Handler, b_handler: impl Handler) -> (Session<PeerA>, Session<PeerB>) {
@@ -219,4 +221,33 @@ async fn peers_meet_at_a_listener_and_one_that_is_silent_holds_no_thread() {
     let session = AsyncSession::new(handshake.finish_async(echo).await.unwrap()).unwrap();
     session.ended().await;
     assert_eq!(caller.join().unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn whoever_sees_the_end_of_a_process_holds_up_no_other_task() {
+    let (begins, begun) = tokio::sync::oneshot::channel();
+    let (other, others) = mpsc::channel();
+    let (tells, told) = mpsc::channel();
+    let others = Mutex::new(others);
+    let child = Command::new("sleep").arg("1000").spawn().unwrap();
+    let id = child.id().to_string();
+    let process = Process::new(child).unwrap().at_end(move |_| {
+        begins.send(()).unwrap();
+        tells.send(others.into_inner().unwrap().recv_timeout(Duration::from_secs(20))).unwrap();
+    });
+    let (a, b) = Socket::pair().unwrap();
+    let config = Config::new("test", "1");
+    let b_config = config.clone();
+    let plugin = thread::spawn(move || Handshake::<PeerB>::accept(b, b_config).unwrap().finish(NoService).unwrap());
+    let host = Handshake::<PeerA>::offer(a, Some(process), config).unwrap().finish(NoService).unwrap();
+    let (host, _plugin) = (AsyncSession::new(host).unwrap(), plugin.join().unwrap());
+    let another = tokio::spawn(async move {
+        begun.await.unwrap();
+        other.send(()).unwrap();
+    });
+    assert!(Command::new("kill").args(["-9", &id]).status().unwrap().success());
+    let end = host.ended().await;
+    assert!(matches!(&*end, SessionEnd::PeerGone(Some(exit)) if exit.signal() == Some(9)), "{end:?}");
+    assert_eq!(told.recv().unwrap(), Ok(()));
+    another.await.unwrap();
 }
