@@ -145,23 +145,19 @@ impl Enclosure {
         let Some(group) = &self.group else { return };
         let limits = self.scope.limits();
         let mut seen = self.overruns.lock();
-        if let Some(allowed) = limits.memory_bytes {
-            let killed = group.killed_for_memory();
-            self.count(Limit::Memory, allowed, &mut seen.killed_for_memory, killed);
-        }
-        if let Some(allowed) = limits.processes {
-            let refused = group.refused_processes();
-            self.count(Limit::Processes, allowed, &mut seen.refused_processes, refused);
-        }
+        let memory = limits
+            .memory_bytes
+            .map(|allowed| (Limit::Memory, allowed, counted(&mut seen.killed_for_memory, group.killed_for_memory())));
+        let processes = limits.processes.map(|allowed| {
+            (Limit::Processes, allowed, counted(&mut seen.refused_processes, group.refused_processes()))
+        });
+        drop(seen);
+        memory.into_iter().chain(processes).for_each(|(limit, allowed, news)| self.tell(limit, allowed, news));
     }
 
-    fn count(&self, limit: Limit, allowed: u64, before: &mut u64, times: u64) {
-        let more = times.saturating_sub(*before);
-        if more > 0 {
-            *before = times;
-            let overrun = Overrun { limit, allowed, times, killed: false };
-            self.scope.overrun_by(limit, more, overrun);
-        }
+    /// Not under the lock: telling is logging, and what logs is somebody else's code.
+    fn tell(&self, limit: Limit, allowed: u64, (more, times): (u64, u64)) {
+        self.scope.overrun_by(limit, more, Overrun { limit, allowed, times, killed: false });
     }
 
     /// Its process has ended, and is not reaped yet.
@@ -192,10 +188,19 @@ impl Enclosure {
     fn has_used_its_time(&self) {
         let mut seen = self.overruns.lock();
         seen.killed_for = Some(Limit::CpuTime);
+        let news = counted(&mut seen.of_cpu_time, 1);
+        drop(seen);
         if let Some(allowed) = self.scope.limits().cpu_seconds {
-            self.count(Limit::CpuTime, allowed, &mut seen.of_cpu_time, 1);
+            self.tell(Limit::CpuTime, allowed, news);
         }
     }
+}
+
+/// Notes how often something has happened; gives how many times more than before, and how often.
+fn counted(before: &mut u64, times: u64) -> (u64, u64) {
+    let more = times.saturating_sub(*before);
+    *before = times.max(*before);
+    (more, times)
 }
 
 /// Enforces what can be, and says by what.

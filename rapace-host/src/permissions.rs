@@ -18,7 +18,7 @@ pub struct Permissions {
     pub read: Vec<PathBuf>,
     /// Paths that it may read and write, with all below, as those.
     pub write: Vec<PathBuf>,
-    /// Whether it may use the network, and Unix sockets of others.
+    /// Whether it may use the network. Unix sockets, which other programs of this machine listen at, are no network.
     pub network: bool,
     /// The host's services that it may call: `rapace.Storage`, or the last part of the name, `Storage`.
     pub services: Vec<String>,
@@ -150,7 +150,7 @@ fn is_plain(path: &Path) -> bool {
 
 /// Whether that is a name of the service: the whole, or its last part.
 fn is_named(service: &str, name: &str) -> bool {
-    service.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    service == name || !name.contains('.') && service.rsplit('.').next() == Some(name)
 }
 
 /// Whether all topics of the one pattern are among those of the other.

@@ -9,6 +9,9 @@ use rapace_session::{Code, Handler, IncomingCall, Status};
 use crate::builder::BoxedHandler;
 use crate::scope::PluginScope;
 
+/// By which a plugin asks whether its host is there.
+const PING: u32 = 2006;
+
 /// The services of a plugin that is not trusted.
 pub(crate) struct Permitted {
     services: BoxedHandler,
@@ -50,6 +53,8 @@ impl Handler for Permitted {
         let refused = match found.ok().and_then(|index| self.methods.get(index)) {
             Some((_, Verdict::Allowed)) => return self.services.handle(call),
             Some((_, Verdict::Refused(name))) => format!("{name} is not among what this plugin may call"),
+            // Whether anybody is there may be asked by everybody.
+            None if call.method() == PING => return self.services.handle(call),
             None => format!("no service that this plugin may call has a method {}", call.method()),
         };
         // A count that orders nothing; the more often it happens, the less often it is logged.

@@ -102,10 +102,10 @@ fn conditional(network: bool) -> Result<Vec<(libc::c_long, Vec<SeccompRule>)>, B
         (libc::SYS_ioctl, any(vec![vec![is(1, TIOCSTI)], vec![is(1, TIOCLINUX)]])?),
     ];
     if network {
-        let families =
-            [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|family| u64::from(bits(family)));
+        // Unix sockets are this machine's other programs, and the host's own among them: Landlock does not keep them apart.
+        let families = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|family| u64::from(bits(family)));
         let other = families.map(|family| is_not(0, family)).into_iter().collect();
-        let netlink = vec![is(0, families[3]), is_not(2, u64::from(bits(libc::NETLINK_ROUTE)))];
+        let netlink = vec![is(0, families[2]), is_not(2, u64::from(bits(libc::NETLINK_ROUTE)))];
         calls.push((libc::SYS_socket, any(vec![other, netlink])?));
     }
     Ok(calls)

@@ -167,9 +167,14 @@ fn a_permission_names_a_service_or_the_end_of_its_name_and_topics_by_their_begin
         subscribe: names(["alert"]),
         ..Permissions::default()
     };
-    for (service, is_allowed) in
-        [("rapace.Storage", true), ("Storage", true), ("NoStorage", false), ("rapace.Logger", true), ("Logger", false)]
-    {
+    for (service, is_allowed) in [
+        ("rapace.Storage", true),
+        ("Storage", true),
+        ("NoStorage", false),
+        ("rapace.Logger", true),
+        ("Logger", false),
+        ("my.rapace.Logger", false),
+    ] {
         assert_eq!(permissions.allows_service(service), is_allowed, "{service}");
     }
     for (topic, is_allowed) in [("price.oil", true), ("price.", true), ("price", false), ("*", false)] {

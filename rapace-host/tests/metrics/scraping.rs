@@ -140,8 +140,8 @@ fn clients_that_say_half_of_it_are_pushed_out_by_one_that_asks() {
         stream.set_nonblocking(false).unwrap();
         found.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     };
-    let left = silent.iter().filter(|stream| hears_nothing(stream)).count();
-    assert!(left < 8, "{left} of them are left");
+    // They may hear of it behind the one that is answered.
+    eventually("they are pushed out", || silent.iter().filter(|stream| hears_nothing(stream)).count() < 8);
     for _ in 0..20 {
         scrape(endpoint.address());
         call(&plugin);
