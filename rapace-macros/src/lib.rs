@@ -50,7 +50,7 @@ use syn::parse_macro_input;
 ///     /// Adds two numbers.
 ///     async fn add(&self, a: i64, b: i64) -> i64;
 ///     /// Divides; the reply is the result, the error included.
-///     #[method(id = 1000, name = "divide")]
+///     #[method(id = 3000, name = "divide")]
 ///     async fn div(&self, ctx: &Context, a: i64, b: i64) -> Result<i64, DivisionByZero>;
 ///     /// Adds a stream of numbers.
 ///     async fn sum(&self, numbers: Incoming<f64>) -> f64;
