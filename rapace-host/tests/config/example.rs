@@ -127,10 +127,17 @@ fn the_example_in_both_formats_is_what_is_made_in_code() {
 #[test]
 fn the_configuration_of_the_readme_is_one() {
     let readme = include_str!("../../../README.md");
-    let (_, rest) = readme.split_once("```toml\n").unwrap();
-    let (toml, _) = rest.split_once("```").unwrap();
-    let config = read(Format::Toml, toml).unwrap();
+    let pieces = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    // What stands in no section has its place in front.
+    let (mut front, mut sections) = (String::new(), String::new());
+    for piece in pieces {
+        let (own, rest) = piece.split_at(piece.find('[').unwrap());
+        front.push_str(own);
+        sections.push_str(rest);
+    }
+    let config = read(Format::Toml, &(front + &sections)).unwrap();
     assert_eq!((config.supervision.restart, config.discovery.watch), (Some(RestartPolicy::OnFailure), true));
+    assert_eq!((config.require_sandbox, config.plugins["shout"].limits.calls), (true, Some(100)));
 }
 
 #[test]
