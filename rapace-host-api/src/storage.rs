@@ -16,6 +16,8 @@ pub const VALUE_BYTES_MAX: usize = 4 << 20;
 pub const PAGE_KEYS_MAX: u32 = 1000;
 /// The most bytes of keys in a page of a list.
 pub const PAGE_BYTES_MAX: usize = 64 << 10;
+/// A page of a list ends behind values of so many bytes: to tell their lengths takes reading them.
+pub const PAGE_VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Keeps values.
 ///
@@ -35,7 +37,7 @@ pub trait Storage {
     async fn delete(&self, key: &str, space: Space) -> Result<bool, StorageError>;
 
     /// The keys that begin with a prefix and stand behind `after`: at most `limit` of them, and at most as many as make a
-    /// page ([`PAGE_KEYS_MAX`], [`PAGE_BYTES_MAX`]).
+    /// page ([`PAGE_KEYS_MAX`], [`PAGE_BYTES_MAX`], [`PAGE_VALUE_BYTES_MAX`]).
     ///
     /// What is there all the while is in the pages of a list once, whatever is written meanwhile.
     #[method(id = 1011)]

@@ -4,12 +4,14 @@
 //!   PluginStorage        a plugin's view: permissions, bounds, quota
 //!     queue.rs           its writes wait, each plugin's turn after the others'
 //!       writer.rs        one thread: what waits is one transaction, answered when it is on the disk
+//!     readers.rs         its reads wait, one of each plugin: two threads do them
 //!     disk.rs            the database: reads of what was last committed, which wait for no write
 //!       rows.rs          what stands in the file
 //! ```
 
 mod disk;
 mod queue;
+mod readers;
 mod rows;
 mod writer;
 
@@ -38,6 +40,7 @@ use crate::permissions::SharedStorage;
 use crate::scope::{Limit, PluginScope};
 use disk::{Disk, Fault, Place, View};
 use queue::{Expected, Job, Queue, Write, Written};
+use readers::{READERS, Readers};
 use rows::{SpaceRow, length};
 
 /// The bytes of memory in which the database keeps parts of its file.
@@ -51,7 +54,7 @@ const SHARED: &str = "shared";
 ///
 /// What was acknowledged is on the disk, whatever becomes of the host. A plugin's values stay when it is unloaded, and are
 /// there for the next plugin of that name. A plugin's quota counts the bytes of its keys and values; the file takes some
-/// more for each. In memory are up to 32 MiB of the file, and up to 8 MiB of each plugin's writes that wait. Dropped, with all that was made of it, it ends its thread and closes the file.
+/// more for each. In memory are up to 32 MiB of the file, and up to 8 MiB of each plugin's writes that wait. Dropped, with all that was made of it, it ends its threads and closes the file.
 ///
 /// ```no_run
 /// use rapace_host::{PluginHost, Storage};
@@ -101,8 +104,8 @@ pub enum StorageOpenError {
         /// What the database says.
         error: Box<dyn StdError + Send + Sync>,
     },
-    /// The thread that writes could not be started.
-    #[error("cannot start the thread that writes the storage: {error}")]
+    /// A thread that reads or writes it could not be started.
+    #[error("cannot start a thread of the storage: {error}")]
     Thread {
         /// Why not.
         error: io::Error,
@@ -112,7 +115,8 @@ pub enum StorageOpenError {
 struct Inner {
     disk: Arc<Disk>,
     queue: Arc<Queue>,
-    writer: Option<JoinHandle<()>>,
+    readers: Arc<Readers>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Storage {
@@ -162,6 +166,7 @@ impl Storage {
         let name: Arc<str> = plugin.name().into();
         PluginStorage {
             room: self.inner.queue.room(&name),
+            turn: self.inner.readers.turn(&name),
             own: format!("plugin/{name}").into(),
             name,
             scope: plugin.clone(),
@@ -173,11 +178,16 @@ impl Storage {
 
     fn at(place: impl Place) -> Result<Self, OpenFailure> {
         let disk = Arc::new(Disk::open(place).map_err(OpenFailure::Database)?);
-        let queue = Arc::new(Queue::default());
-        let (of_queue, of_disk) = (Arc::clone(&queue), Arc::clone(&disk));
-        let writer = thread::Builder::new().name("rapace-storage".to_owned());
-        let writer = writer.spawn(move || writer::run(&of_queue, &of_disk)).map_err(OpenFailure::Thread)?;
-        Ok(Self { inner: Arc::new(Inner { disk, queue, writer: Some(writer) }), shared_bytes: SHARED_BYTES })
+        let (queue, readers) = (Arc::new(Queue::default()), Arc::new(Readers::default()));
+        // If one cannot be started, the others end when this is dropped.
+        let mut inner = Inner { disk, queue, readers, threads: Vec::new() };
+        let (queue, disk) = (Arc::clone(&inner.queue), Arc::clone(&inner.disk));
+        inner.start("rapace-storage", move || writer::run(&queue, &disk))?;
+        for _ in 0..READERS {
+            let (readers, disk) = (Arc::clone(&inner.readers), Arc::clone(&inner.disk));
+            inner.start("rapace-reads", move || readers.run(&disk))?;
+        }
+        Ok(Self { inner: Arc::new(inner), shared_bytes: SHARED_BYTES })
     }
 }
 
@@ -213,13 +223,22 @@ impl Place for FilePlace {
     }
 }
 
+impl Inner {
+    fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenFailure> {
+        self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenFailure::Thread)?);
+        Ok(())
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.queue.close();
-        // The last handle may be dropped by what the writer wakes.
-        if let Some(writer) = self.writer.take().filter(|writer| writer.thread().id() != thread::current().id()) {
+        self.readers.close();
+        // The last handle may be dropped by what one of them wakes.
+        let here = thread::current().id();
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != here) {
             // It has told of its panic.
-            drop(writer.join());
+            drop(thread.join());
         }
     }
 }
@@ -233,12 +252,14 @@ pub struct PluginStorage {
     shared: Arc<str>,
     shared_bytes: u64,
     room: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
 }
 
 impl api::Storage for PluginStorage {
     async fn get(&self, key: &str, space: Space) -> Result<Option<Entry>, StorageError> {
         check_key(key, 1)?;
-        Ok(self.read(space, |view, space| view.entry(space, key))?.flatten())
+        let key = key.to_owned();
+        Ok(self.read(space, move |view, space| view.entry(space, &key)).await?.flatten())
     }
 
     async fn set(&self, key: &str, value: &[u8], space: Space) -> Result<u64, StorageError> {
@@ -255,7 +276,9 @@ impl api::Storage for PluginStorage {
         check_key(prefix, 0)?;
         check_key(after.as_deref().unwrap_or_default(), 0)?;
         let limit = usize::try_from(limit.clamp(1, PAGE_KEYS_MAX)).unwrap_or(usize::MAX);
-        Ok(self.read(space, |view, space| view.page(space, prefix, after.as_deref(), limit))?.unwrap_or_default())
+        let prefix = prefix.to_owned();
+        let page = self.read(space, move |view, space| view.page(space, &prefix, after.as_deref(), limit)).await?;
+        Ok(page.unwrap_or_default())
     }
 
     async fn compare_and_set(
@@ -271,7 +294,7 @@ impl api::Storage for PluginStorage {
 
     async fn usage(&self, space: Space) -> Result<Usage, StorageError> {
         let (_, bound) = self.space(space, Access::Read)?;
-        let row = self.read(space, |_, row| Ok(*row))?.unwrap_or_default();
+        let row = self.read(space, |_, row| Ok(*row)).await?.unwrap_or_default();
         Ok(Usage { keys: row.keys, bytes: row.bytes, bound })
     }
 }
@@ -292,18 +315,23 @@ impl PluginStorage {
         }
     }
 
-    /// Reads in a space; none, if nothing was ever written to it.
-    fn read<T>(
+    /// Reads in a space, when it is this plugin's turn; none, if nothing was ever written to it.
+    async fn read<T: Send + 'static>(
         &self,
         space: Space,
-        read: impl FnOnce(&View, &SpaceRow) -> Result<T, Fault>,
+        read: impl FnOnce(&View, &SpaceRow) -> Result<T, Fault> + Send + 'static,
     ) -> Result<Option<T>, StorageError> {
         let (name, _) = self.space(space, Access::Read)?;
-        let found = self.inner.disk.read(|view| view.space(name)?.map(|row| read(view, &row)).transpose());
-        found.map_err(|fault| {
-            self.inner.queue.look();
-            fault.into()
-        })
+        let name = Arc::clone(name);
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| closed())?;
+        let read = move |view: &View| view.space(&name)?.map(|row| read(view, &row)).transpose();
+        match self.inner.readers.add(turn, read).await {
+            Ok(found) => found.map_err(|fault| {
+                self.inner.queue.look();
+                fault.into()
+            }),
+            Err(_) => Err(StorageError::Disk { error: "it could not be read".to_owned() }),
+        }
     }
 
     async fn write(

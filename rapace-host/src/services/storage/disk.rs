@@ -54,7 +54,7 @@ impl From<Fault> for api::StorageError {
 /// A database.
 pub(super) struct Disk {
     place: Box<dyn Place>,
-    /// Held for writing only while it is opened again: readers and the writer do not meet here.
+    /// Held for writing only while it is closed, which waits for those who read, and when it is open again.
     state: RwLock<State>,
 }
 
@@ -118,13 +118,15 @@ impl Disk {
         self.write(|_| Ok(((), false)))
     }
 
-    /// It has failed: it is closed, and opened again, at once unless that was tried just before.
+    /// It has failed: it is closed, and opened again, at once unless that was tried just before. Only the writer does this.
     pub(super) fn fail(&self, fault: &Fault) {
-        {
+        let failed = {
             let mut state = self.state.write();
             let State::Open { since, .. } = &*state else { return };
-            *state = State::Closed { why: fault.to_string(), since: *since };
-        }
+            let closed = State::Closed { why: fault.to_string(), since: *since };
+            std::mem::replace(&mut *state, closed)
+        };
+        drop(failed);
         self.reopen();
     }
 
@@ -136,17 +138,18 @@ impl Disk {
         }
     }
 
-    /// Opens it again, if it is closed and its pause is over.
+    /// Opens it again, if it is closed and its pause is over. Meanwhile, whoever reads is told that it is closed: it is
+    /// checked from end to end. Only the writer does this.
     pub(super) fn reopen(&self) {
-        let mut state = self.state.write();
-        let State::Closed { why, since } = &mut *state else { return };
-        if since.elapsed() < PAUSE {
-            return;
+        match &*self.state.read() {
+            State::Closed { since, .. } if since.elapsed() >= PAUSE => {}
+            _ => return,
         }
-        match self.place.open().and_then(prepared) {
-            Ok(database) => *state = State::Open { database, since: Instant::now() },
-            Err(error) => (*why, *since) = (error.to_string(), Instant::now()),
-        }
+        let opened = match self.place.open().and_then(prepared) {
+            Ok(database) => State::Open { database, since: Instant::now() },
+            Err(error) => State::Closed { why: error.to_string(), since: Instant::now() },
+        };
+        *self.state.write() = opened;
     }
 }
 
@@ -199,17 +202,19 @@ impl View {
         let from = rows::entry_key(space.id, prefix);
         let after = after.map(|after| rows::entry_key(space.id, after)).filter(|after| *after >= from);
         let start = after.as_deref().map_or(Included(&*from), Excluded);
-        let (mut page, mut bytes) = (api::Page::default(), 0);
+        let (mut page, mut bytes, mut value_bytes) = (api::Page::default(), 0, 0);
         for row in self.entries.range::<&[u8]>((start, Unbounded))? {
             let (place, entry) = row?;
             let key = rows::key_of(space.id, place.value())?.filter(|key| key.starts_with(prefix));
             let Some(key) = key else { break };
             bytes += key.len();
-            if page.keys.len() >= limit || bytes > api::PAGE_BYTES_MAX {
+            // The database reads a value to find its length.
+            if page.keys.len() >= limit || bytes > api::PAGE_BYTES_MAX || value_bytes >= api::PAGE_VALUE_BYTES_MAX {
                 page.next = page.keys.last().map(|last| last.key.clone());
                 break;
             }
             let (version, value) = rows::entry_parts(entry.value())?;
+            value_bytes += value.len();
             page.keys.push(api::Listed { key: key.to_owned(), version, value_bytes: rows::length(value) });
         }
         Ok(page)

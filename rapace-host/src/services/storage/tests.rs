@@ -5,6 +5,7 @@ mod flood;
 mod medium;
 mod model;
 mod opening;
+mod reads;
 mod trouble;
 
 use std::sync::atomic::{AtomicBool, Ordering};

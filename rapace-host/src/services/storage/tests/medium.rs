@@ -30,6 +30,9 @@ struct State {
     free_bytes: Option<u64>,
     is_broken: bool,
     is_stuck: bool,
+    is_read_stuck: bool,
+    /// The database keeps nothing of it in memory.
+    is_uncached: bool,
     /// A sync waits until it is not stuck any more.
     waits: bool,
 }
@@ -57,6 +60,16 @@ impl Medium {
     pub(super) fn set_stuck(&self, is_stuck: bool) {
         self.0.state.lock().is_stuck = is_stuck;
         self.0.changed.notify_all();
+    }
+
+    /// From now on, or no more, a read does not come to an end. Only one that is opened behind `set_uncached` is read.
+    pub(super) fn set_read_stuck(&self, is_stuck: bool) {
+        self.0.state.lock().is_read_stuck = is_stuck;
+        self.0.changed.notify_all();
+    }
+
+    pub(super) fn set_uncached(&self) {
+        self.0.state.lock().is_uncached = true;
     }
 
     /// Waits until a sync does not come to an end.
@@ -99,8 +112,14 @@ impl Medium {
 
 impl Place for Medium {
     fn open(&self) -> Result<Database, redb::Error> {
-        self.0.state.lock().opened += 1;
         let mut builder = Builder::new();
+        {
+            let mut state = self.0.state.lock();
+            state.opened += 1;
+            if state.is_uncached {
+                builder.set_cache_size(0);
+            }
+        }
         builder.set_check_integrity_on_open(true);
         Ok(builder.create_with_backend(self.clone())?)
     }
@@ -124,7 +143,10 @@ impl StorageBackend for Medium {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.0.state.lock();
+        let mut state = self.0.state.lock();
+        while state.is_read_stuck {
+            self.0.changed.wait(&mut state);
+        }
         let found = state.bytes.get(place(offset)..).and_then(|bytes| bytes.get(..out.len()));
         out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())

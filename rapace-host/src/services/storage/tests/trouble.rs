@@ -1,9 +1,12 @@
 //! A disk that fails, is full, or is damaged.
 
+use std::sync::mpsc;
+use std::thread;
+
 use proptest::prelude::*;
 use rapace_host_api::storage::{Space, Storage as _, StorageError};
 
-use super::{Medium, eventually, on, wait};
+use super::{Medium, PATIENCE, eventually, on, wait};
 use crate::scope::PluginScope;
 use crate::services::storage::Storage;
 
@@ -48,6 +51,27 @@ fn a_full_disk_refuses_writes_and_goes_on_to_be_read() {
     assert_eq!(medium.opened(), 1);
     medium.set_free_bytes(Some(8 << 20));
     plugin.put("k", b"more").unwrap();
+}
+
+#[test]
+fn whoever_reads_while_the_disk_is_opened_again_is_told_so() {
+    let medium = Medium::default();
+    let plugin = on(&medium).of(&PluginScope::new("p"));
+    plugin.put("k", b"kept").unwrap();
+    medium.set_broken(true);
+    disk_error(plugin.put("k", b"lost"));
+    eventually("it is closed", || wait(plugin.get("k", Space::Own)).is_err());
+    medium.set_stuck(true);
+    medium.set_broken(false);
+    medium.wait_stuck();
+    let (sender, read) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| sender.send(wait(plugin.get("k", Space::Own))));
+        let read = read.recv_timeout(PATIENCE);
+        medium.set_stuck(false);
+        disk_error(read.unwrap());
+    });
+    eventually("it is read again", || wait(plugin.get("k", Space::Own)).is_ok());
 }
 
 proptest! {
