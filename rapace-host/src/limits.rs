@@ -160,6 +160,14 @@ impl Enclosure {
         self.scope.overrun_by(limit, more, Overrun { limit, allowed, times, killed: false });
     }
 
+    /// Ends all that it holds, for one whose process nobody watches.
+    pub(crate) fn end(&self) {
+        self.notice();
+        if let Some(group) = &self.group {
+            group.end();
+        }
+    }
+
     /// Its process has ended, and is not reaped yet.
     fn ended(&self, process: u32, exit: Option<ExitStatus>) {
         if let Some(usage) = self.usage(Some(process)) {

@@ -161,6 +161,11 @@ impl OpenProgram {
         Command::new(&self.real_path)
     }
 
+    /// Where the file was when it was opened.
+    pub(crate) fn real_path(&self) -> &Path {
+        &self.real_path
+    }
+
     pub(crate) fn file(&self) -> &File {
         &self.file
     }

@@ -1,10 +1,13 @@
 //! A program is asked what it is: run as `PROGRAM capabilities`, with nothing of the host's but a few variables, in a sandbox
-//! in which it may read files but not write any, nor use the network, within bounds of time and output, and killed with its whole process group when it has answered or has not.
+//! in which it may read what is in its own directory but not write anything, nor use the network. It is held to bounds of
+//! time, output and all that the operating system limits, and killed with all that it has started when it has answered or
+//! has not.
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rapace_session::describe_exit;
@@ -14,9 +17,11 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use thiserror::Error;
 
 use crate::discovery::capabilities::{Capabilities, CapabilitiesFault};
-use crate::permissions::Permissions;
+use crate::limits::{Cgroups, Enclosure};
+use crate::permissions::{Permissions, PluginLimits, SyscallProfile};
 use crate::program::{OpenProgram, ProgramError};
 use crate::sandbox::{self, Demand, SpawnError};
+use crate::scope::PluginScope;
 use crate::spec::in_plugins_environment;
 use crate::start::excerpt;
 
@@ -24,6 +29,16 @@ use crate::start::excerpt;
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Of what it prints to standard error, so much is kept.
 const COMPLAINT_BYTES_MAX: usize = 4 << 10;
+/// What it may use of memory: 256 MiB. An interpreter needs some of it.
+const MEMORY_BYTES: u64 = 256 << 20;
+/// Seconds of a processor's time of each of its processes. Of all together it is the host's patience that is limited.
+const CPU_SECONDS: u64 = 5;
+/// Open files of each of its processes.
+const OPEN_FILES: u64 = 64;
+/// Its processes and threads.
+const PROCESSES: u64 = 32;
+/// The same where the kernel counts those of the user: his other programs start some too, meanwhile.
+const PROCESSES_OF_USER: u64 = 256;
 /// Reads at once.
 const READ_BYTES: usize = 8 << 10;
 
@@ -90,6 +105,7 @@ impl AskError {
 /// Asks a program what it is, until the other end of the pipe is closed.
 pub(crate) fn ask(
     program: &OpenProgram,
+    cgroups: &Cgroups,
     patience: Duration,
     stop: Option<&PipeReader>,
 ) -> Result<Capabilities, AskError> {
@@ -99,8 +115,7 @@ pub(crate) fn ask(
     let pipe = || io::pipe().map_err(AskError::Start);
     let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
     command.stdin(Stdio::null()).stdout(their_stdout).stderr(their_stderr);
-    // Before anything is known of it, it may look, and tell its host.
-    let permissions = Permissions { read: vec!["/".into()], ..Permissions::default() };
+    let (enclosure, permissions) = (enclosure(&mut command, program, cgroups), permissions(program));
     let spawned = sandbox::spawn(&mut command, Some(program), &permissions, Demand::BestEffort);
     // It holds a copy of their ends, which would hide the end of theirs.
     drop(command);
@@ -109,7 +124,7 @@ pub(crate) fn ask(
         SpawnError::Execute(error) | SpawnError::Thread(error) => AskError::Start(error),
         SpawnError::Lacking(report) => AskError::Start(io::Error::other(report.to_string())),
     })?;
-    let mut run = Run::new(child, stdout.into(), stderr.into())?;
+    let mut run = Run::new(child, enclosure, stdout.into(), stderr.into())?;
     program.check_unchanged()?;
     let in_time = run.read_until(deadline, stop)?;
     let (exit, printed) = (run.end(), run.printed());
@@ -123,9 +138,29 @@ pub(crate) fn ask(
     }
 }
 
-/// A process that was asked. Dropped, its group is killed and it is reaped.
+/// Before anything is known of it, it may look at what came with it, and tell its host.
+fn permissions(program: &OpenProgram) -> Permissions {
+    let read = program.real_path().parent().map(Path::to_owned).into_iter().collect();
+    Permissions { read, syscalls: SyscallProfile::Strict, ..Permissions::default() }
+}
+
+/// What it is held by.
+fn enclosure(command: &mut Command, program: &OpenProgram, cgroups: &Cgroups) -> Enclosure {
+    let limits = PluginLimits {
+        memory_bytes: Some(MEMORY_BYTES),
+        cpu_seconds: Some(CPU_SECONDS),
+        open_files: Some(OPEN_FILES),
+        processes: Some(if cgroups.count_processes() { PROCESSES } else { PROCESSES_OF_USER }),
+        ..PluginLimits::default()
+    };
+    let name = program.real_path().file_name().unwrap_or_default().to_string_lossy();
+    Enclosure::around(command, &PluginScope::new(&*name).with_limits(limits), Some(cgroups))
+}
+
+/// A process that was asked. Dropped, it is killed with all that it has started, and reaped.
 struct Run {
     child: Child,
+    enclosure: Enclosure,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     answer: Vec<u8>,
@@ -134,9 +169,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(child: Child, stdout: OwnedFd, stderr: OwnedFd) -> Result<Self, AskError> {
-        let (answer, complaint) = (Vec::new(), Vec::new());
-        let run = Self { child, stdout: Some(stdout), stderr: Some(stderr), answer, complaint, has_ended: false };
+    fn new(child: Child, enclosure: Enclosure, stdout: OwnedFd, stderr: OwnedFd) -> Result<Self, AskError> {
+        let ((answer, complaint), (stdout, stderr)) = (Default::default(), (Some(stdout), Some(stderr)));
+        let run = Self { child, enclosure, stdout, stderr, answer, complaint, has_ended: false };
         for pipe in [&run.stdout, &run.stderr].into_iter().flatten() {
             ioctl_fionbio(pipe, true).map_err(|errno| AskError::Read(errno.into()))?;
         }
@@ -175,11 +210,12 @@ impl Run {
         }
     }
 
-    /// Kills its group, with whatever it has started, and reaps it.
+    /// Kills its group, and what has left that, and reaps it.
     fn end(&mut self) -> io::Result<ExitStatus> {
         // Until it is reaped, nothing else can have this number. An error means that nobody is left.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         self.has_ended = true;
+        self.enclosure.end();
         self.child.wait()
     }
 

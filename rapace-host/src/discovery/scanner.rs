@@ -16,6 +16,7 @@ use crate::discovery::parallel::in_parallel;
 use crate::discovery::question::ask;
 use crate::discovery::walk::{Item, Walk};
 use crate::discovery::{Description, Discovery, Found, Rejected, Rejection, Scan, absolute};
+use crate::limits::Cgroups;
 use crate::manifest::{Manifest, is_plugin_name};
 use crate::program::{OpenProgram, Program, ProgramError};
 
@@ -29,6 +30,8 @@ pub(crate) struct Scanner {
     discovery: Discovery,
     /// Nobody waits for an answer any more when its other end is closed.
     stop: Option<PipeReader>,
+    /// By which those are held that are asked.
+    cgroups: Cgroups,
     /// What was known after the last look, by the file as it was: once it has changed, it is another one.
     known: HashMap<Stamp, Known>,
     /// What this look has made known.
@@ -56,7 +59,7 @@ struct Reading {
 impl Scanner {
     pub(crate) fn new(mut discovery: Discovery, stop: Option<PipeReader>) -> Self {
         discovery.directories.iter_mut().for_each(|directory| *directory = absolute(directory));
-        Self { discovery, stop, known: HashMap::new(), learnt: Mutex::default() }
+        Self { discovery, stop, cgroups: Cgroups::own(), known: HashMap::new(), learnt: Mutex::default() }
     }
 
     pub(crate) fn directories(&self) -> &[PathBuf] {
@@ -196,7 +199,7 @@ impl Scanner {
         if let Some(answer) = learnt {
             return answer;
         }
-        let answer = ask(program, self.discovery.answer_timeout, self.stop.as_ref());
+        let answer = ask(program, &self.cgroups, self.discovery.answer_timeout, self.stop.as_ref());
         let is_passing = answer.as_ref().is_err_and(|error| error.is_passing());
         let answer = answer.map_err(|error| Arc::new(Rejection::Ask(error)));
         if let Some(known) = self.learnt.lock().get_mut(&entry.stamp()).filter(|_| !is_passing) {

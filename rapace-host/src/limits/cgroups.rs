@@ -51,6 +51,11 @@ impl Cgroups {
         })
     }
 
+    /// Whether they limit how many processes there are.
+    pub(crate) fn count_processes(&self) -> bool {
+        self.hosted().hierarchies.iter().any(|hierarchy| hierarchy.controllers.pids)
+    }
+
     /// Which life it is.
     pub(super) fn next_life(&self) -> u64 {
         self.lives.fetch_add(1, Ordering::Relaxed)

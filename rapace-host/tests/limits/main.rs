@@ -4,6 +4,7 @@
 //! What a machine does not enforce, the host says; the tests expect of each limit what the host says of it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod asked;
 mod ends;
 mod hogs;
 mod plugin;
