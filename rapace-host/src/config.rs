@@ -31,6 +31,7 @@ use thiserror::Error;
 
 mod admin;
 mod calls;
+mod ceiling;
 mod contract;
 mod events;
 mod metrics;
@@ -42,6 +43,7 @@ mod storage;
 
 pub use admin::AdminConfig;
 pub use calls::{CallLogging, CallRate, CallRules, CallsConfig, Token};
+pub use ceiling::Ceiling;
 pub use contract::{Binding, ContractConfig};
 pub use events::EventsConfig;
 pub use metrics::MetricsConfig;
@@ -112,6 +114,9 @@ pub struct HostConfig {
     /// Default no.
     #[serde(default)]
     pub require_sandbox: bool,
+    /// The most that any plugin gets.
+    #[serde(default)]
+    pub ceiling: Ceiling,
     /// Plugins, by name.
     #[serde(default)]
     pub plugins: BTreeMap<String, PluginConfig>,
@@ -296,6 +301,7 @@ impl HostConfig {
         if !document.is_refused(&["events".into()]) {
             self.events.check(document);
         }
+        self.ceiling.check(document);
         for (name, plugin) in &self.plugins {
             plugin.check(name, self, document);
         }

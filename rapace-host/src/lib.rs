@@ -129,7 +129,8 @@ pub use config::{
     AdminConfig, BackoffOverrides, BreakerOverrides, RestartLimitOverrides, SupervisionOverrides, Switch,
 };
 pub use config::{
-    Binding, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig, MetricsConfig,
+    Binding, Ceiling, ConfigError, ContractConfig, DiscoveryConfig, EventsConfig, HostConfig, MemoryConfig,
+    MetricsConfig,
 };
 pub use config::{CallLogging, CallRate, CallRules, CallsConfig, Token};
 pub use config::{PluginConfig, PluginSettings, SettingsError, StorageConfig};

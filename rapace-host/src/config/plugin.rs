@@ -30,9 +30,9 @@ pub struct PluginConfig {
     pub supervision: SupervisionOverrides,
     /// Its own configuration, in the place of its manifest's.
     pub config: Option<serde_json::Value>,
-    /// What it may do, of what its manifest asks for. Default: all of that.
+    /// What it may do, of what its manifest asks for, within the ceiling. Default: all of that.
     pub permissions: Option<Permissions>,
-    /// What it may use; its manifest's limits hold too.
+    /// What it may use; its manifest's limits and the ceiling's hold too.
     pub limits: PluginLimits,
     /// What is done around its calls, and around those to it.
     pub calls: CallsConfig,
@@ -97,7 +97,7 @@ pub struct PluginSettings {
     pub supervision: Supervision,
     /// Its own configuration.
     pub config: Option<serde_json::Value>,
-    /// What it may do. None where neither of the two says anything of it.
+    /// What it may do. None where neither of the two says anything of it, and there is no ceiling.
     pub permissions: Option<Permissions>,
     /// What it may use.
     pub limits: PluginLimits,
@@ -118,7 +118,8 @@ pub struct SettingsError {
 }
 
 impl PluginSettings {
-    /// What these two come to. The host's wins, but for permissions and limits: there the stricter does.
+    /// What these two come to. The host's wins, but for permissions and limits: there the strictest
+    /// does, of these two and the ceiling.
     ///
     /// # Errors
     ///
@@ -141,6 +142,8 @@ impl PluginSettings {
         }
         env.extend(config.env.clone());
         let asked = manifest.map(|manifest| &manifest.permissions);
+        let said = [asked, config.permissions.as_ref(), host.ceiling.permissions.as_ref()];
+        let limits = config.limits.stricter(&host.ceiling.limits);
         Ok(Self {
             enabled: config.enabled,
             program: config.program.clone(),
@@ -148,11 +151,8 @@ impl PluginSettings {
             env,
             supervision: config.supervision.over(supervision),
             config: config.config.clone().or_else(|| manifest?.config.clone()),
-            permissions: match (asked, &config.permissions) {
-                (Some(asked), Some(allowed)) => Some(asked.stricter(allowed)),
-                (asked, allowed) => asked.or(allowed.as_ref()).cloned(),
-            },
-            limits: manifest.map_or_else(|| config.limits.clone(), |manifest| manifest.limits.stricter(&config.limits)),
+            permissions: said.into_iter().flatten().cloned().reduce(|one, other| one.stricter(&other)),
+            limits: manifest.map_or(limits.clone(), |manifest| manifest.limits.stricter(&limits)),
             calls: config.calls.clone(),
             require_sandbox: config.require_sandbox.unwrap_or(host.require_sandbox),
         })

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rapace_host::{
-    AdminConfig, BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig,
+    AdminConfig, BackoffOverrides, Binding, BreakerOverrides, CallLogging, CallRate, CallRules, CallsConfig, Ceiling,
     ContractConfig, DiscoveryConfig, HostConfig, MemoryConfig, MetricsConfig, Permissions, PluginConfig, PluginLimits,
     RestartLimitOverrides, RestartPolicy, SharedStorage, ShutdownTimes, StorageConfig, SupervisionOverrides, Switch,
     SyscallProfile, Token, Unresponsive,
@@ -97,6 +97,19 @@ fn in_code() -> HostConfig {
         },
         outgoing: CallRules { log: Some(CallLogging::None), ..Default::default() },
     };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let ceiling = Ceiling {
+        permissions: Some(Permissions {
+            read: vec!["/usr/share".into(), "/etc".into()],
+            write: vec!["/var/lib".into()],
+            services: names(&["Logger", "Storage", "Events"]),
+            shared_storage: SharedStorage::Read,
+            publish: names(&["shout.*", "whisper.*"]),
+            subscribe: names(&["*"]),
+            ..Permissions::default()
+        }),
+        limits: PluginLimits { memory_bytes: Some(1 << 30), processes: Some(64), ..PluginLimits::default() },
+    };
     let order = ["shout", "whisper"].map(str::to_owned).to_vec();
     HostConfig {
         attach: Some("/tmp/my-host".into()),
@@ -107,6 +120,7 @@ fn in_code() -> HostConfig {
         storage: Some(StorageConfig::new("conf/storage.redb")),
         supervision,
         calls,
+        ceiling,
         plugins: [
             ("shout".to_owned(), shout),
             ("whisper".to_owned(), PluginConfig { enabled: false, ..Default::default() }),

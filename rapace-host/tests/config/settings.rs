@@ -98,7 +98,7 @@ fn the_hosts_word_stands_before_the_manifests() {
         "the manifest of other: env.HOME_OF: the environment has no HOME; ${HOME:-DEFAULT} would do without"
     );
     assert!(!config.plugin("whisper", None, |_| None).unwrap().enabled);
-    assert_eq!(config.plugin("other", None, |_| None).unwrap().permissions, None);
+    assert_eq!(HostConfig::new("h", "1").plugin("other", None, |_| None).unwrap().permissions, None);
 }
 
 #[test]
@@ -201,6 +201,72 @@ fn a_manifest_is_given_no_more_than_its_host_allows() {
     let allowed = sorted(config.plugin("shout", None, |_| None).unwrap().permissions);
     assert_eq!(sorted(config.plugin("shout", Some(&greedy), |_| None).unwrap().permissions), allowed);
     assert_ne!(Some(greedy.permissions), allowed);
+}
+
+/// A ceiling, and one plugin whose section wants more than that.
+const CEILING: &str = "name = 'h'\nversion = '1'\n\
+    [ceiling.permissions]\nread = ['/usr/share']\nwrite = ['/var/lib']\nservices = ['Storage', 'Logger']\npublish = ['a.*']\n\
+    [ceiling.limits]\nmemory_bytes = '1MiB'\ncalls = 4\n\
+    [plugins.named]\nprogram = 'p'\npermissions = {write = ['/'], network = true, services = ['Logger', 'Events']}\n\
+    limits = {memory_bytes = '2MiB', calls = 3}\n";
+
+#[test]
+fn what_no_file_names_is_given_no_more_than_the_ceiling() {
+    let config = read(Format::Toml, CEILING).unwrap();
+    let greedy = manifest(
+        "version = '1'\npermissions = {read = ['/'], write = ['/'], network = true, services = ['Storage', 'Events'], publish = ['*'], \
+         syscalls = 'unrestricted', shared_storage = 'write'}\nlimits = {memory_bytes = '1GiB', open_files = 9}",
+    );
+    let found = config.plugin("found", Some(&greedy), |_| None).unwrap();
+    let ceiling = config.ceiling.permissions.clone().unwrap();
+    let within = Permissions { services: names(["Storage"]), ..ceiling.clone() };
+    assert_eq!(found.permissions, Some(within));
+    let limits = PluginLimits { memory_bytes: Some(1 << 20), calls: Some(4), ..PluginLimits::default() };
+    assert_eq!(found.limits, PluginLimits { open_files: Some(9), ..limits.clone() });
+
+    // One that asks for less gets that.
+    let modest = manifest("version = '1'\npermissions.read = ['/usr/share/dict']\nlimits.calls = 1");
+    let found = config.plugin("found", Some(&modest), |_| None).unwrap();
+    let asked = Permissions { read: paths(["/usr/share/dict"]), ..Permissions::default() };
+    assert_eq!((found.permissions, found.limits.calls), (Some(asked), Some(1)));
+
+    // A program without a manifest is not trusted.
+    let found = config.plugin("found", None, |_| None).unwrap();
+    assert_eq!((found.permissions, found.limits), (Some(ceiling), limits));
+}
+
+#[test]
+fn what_the_file_names_is_under_the_ceiling_too() {
+    let config = read(Format::Toml, CEILING).unwrap();
+    let named = config.plugin("named", None, |_| None).unwrap();
+    let within = Permissions {
+        read: paths(["/usr/share"]),
+        write: paths(["/var/lib"]),
+        services: names(["Logger"]),
+        ..Permissions::default()
+    };
+    assert_eq!(named.permissions, Some(within));
+    assert_eq!((named.limits.memory_bytes, named.limits.calls), (Some(1 << 20), Some(3)));
+    // Of all three the strictest holds.
+    let asking = manifest("version = '1'\npermissions.write = ['/var/lib/x', '/etc']\nlimits.memory_bytes = '64KiB'");
+    let named = config.plugin("named", Some(&asking), |_| None).unwrap();
+    let within = Permissions { write: paths(["/var/lib/x"]), ..Permissions::default() };
+    assert_eq!((named.permissions, named.limits.memory_bytes), (Some(within), Some(64 << 10)));
+}
+
+#[test]
+fn a_ceiling_of_limits_alone_takes_no_trust() {
+    let text = "name = 'h'\nversion = '1'\n[ceiling.limits]\nprocesses = 3\n";
+    let settings = read(Format::Toml, text).unwrap().plugin("found", None, |_| None).unwrap();
+    assert_eq!((settings.permissions, settings.limits.processes), (None, Some(3)));
+    // A ceiling that is named and empty allows nothing.
+    for (format, text) in [
+        (Format::Toml, "name = 'h'\nversion = '1'\n[ceiling.permissions]\n"),
+        (Format::Yaml, "name: h\nversion: '1'\nceiling:\n  permissions:\n"),
+    ] {
+        let settings = read(format, text).unwrap().plugin("found", None, |_| None).unwrap();
+        assert_eq!(settings.permissions, Some(Permissions::default()));
+    }
 }
 
 #[test]
