@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::ceiling::named;
 use super::{CallsConfig, HostConfig, SupervisionOverrides};
 use crate::document::{Document, Step};
 use crate::manifest::{Manifest, NAME_RULE, check_env, is_plugin_name};
@@ -31,6 +32,7 @@ pub struct PluginConfig {
     /// Its own configuration, in the place of its manifest's.
     pub config: Option<serde_json::Value>,
     /// What it may do, of what its manifest asks for, within the ceiling. Default: all of that.
+    #[serde(deserialize_with = "named")]
     pub permissions: Option<Permissions>,
     /// What it may use; its manifest's limits and the ceiling's hold too.
     pub limits: PluginLimits,

@@ -203,6 +203,18 @@ fn a_manifest_is_given_no_more_than_its_host_allows() {
     assert_ne!(Some(greedy.permissions), allowed);
 }
 
+#[test]
+fn permissions_with_nothing_in_them_allow_nothing() {
+    let asking = manifest("version = '1'\npermissions.network = true");
+    for (format, text) in [
+        (Format::Toml, "name = 'h'\nversion = '1'\n[plugins.p]\nprogram = 'p'\n[plugins.p.permissions]\n"),
+        (Format::Yaml, "name: h\nversion: '1'\nplugins:\n  p:\n    program: p\n    permissions:\n"),
+    ] {
+        let settings = read(format, text).unwrap().plugin("p", Some(&asking), |_| None).unwrap();
+        assert_eq!(settings.permissions, Some(Permissions::default()), "{format:?}");
+    }
+}
+
 /// A ceiling, and one plugin whose section wants more than that.
 const CEILING: &str = "name = 'h'\nversion = '1'\n\
     [ceiling.permissions]\nread = ['/usr/share']\nwrite = ['/var/lib']\nservices = ['Storage', 'Logger']\npublish = ['a.*']\n\
