@@ -5,7 +5,7 @@ mod pair;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
 use pair::{Pair, pair};
@@ -77,6 +77,8 @@ impl Ends {
 }
 
 fn served(services: Services) -> (Pair, WatchedClient) {
+    // Before the first span of any test: a place in the code that nobody listened to at its first turn may stay silent.
+    LazyLock::force(&SPANS);
     let pair = pair(Services::new().add(WatchedServer::new(Impl)), services.add(WatchedServer::new(Impl)));
     let client = WatchedClient::new(&pair.host);
     (pair, client)
@@ -175,6 +177,13 @@ type LayerContext<'a, S> = tracing_subscriber::layer::Context<'a, S>;
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<Span>>>);
 
+/// The threads of both sides listen, in all tests; the calls of each are told apart by their method.
+static SPANS: LazyLock<Spans> = LazyLock::new(|| {
+    let spans = Spans::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(spans.clone())).unwrap();
+    spans
+});
+
 impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: LayerContext<'_, S>) {
         if span.metadata().target() == "rapace::trace" {
@@ -207,12 +216,9 @@ impl Visit for Fields {
 
 #[test]
 fn a_trace_goes_there_and_back_again() {
-    let spans = Spans::default();
-    // The threads of both sides listen; the calls of other tests are told apart by their method.
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(spans.clone())).unwrap();
     let (_pair, client) = served(Services::new());
     assert_eq!(client.blocking().call_back(4), Ok(8));
-    let spans = spans.0.lock().unwrap().clone();
+    let spans = SPANS.0.lock().unwrap().clone();
     let first = spans.iter().find(|(_, fields)| fields["rpc.method"] == "call_back").unwrap();
     let trace: Vec<_> =
         spans.iter().filter(|(_, fields)| fields.get("trace_id") == Some(&first.1["trace_id"])).collect();

@@ -9,6 +9,7 @@ mod passing;
 mod plugin;
 mod recording;
 
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ fn builder() -> (PluginHostBuilder, Events) {
 }
 
 fn with_events(config: EventsConfig) -> (PluginHostBuilder, Events) {
+    LazyLock::force(&recording::RECORDER);
     let events = Events::new(config);
     let (logger, served) = (Logger::new(), events.clone());
     let builder = PluginHost::builder(Config::new("test-host", "1.0.0")).events(&events);

@@ -1,6 +1,6 @@
 //! What a plugin tells by `tracing`, in the host's own.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -11,7 +11,7 @@ use crate::{actor, builder, eventually, spec};
 
 /// The events of one plugin, in words.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Recorder(Arc<Mutex<Vec<String>>>);
 
 struct Words(String);
 
@@ -20,6 +20,14 @@ impl Visit for Words {
         self.0.push_str(&format!(" {field}={value:?}"));
     }
 }
+
+/// It listens before the first record of any test: a place in the code that nobody listened to at its first turn may stay
+/// silent.
+pub(crate) static RECORDER: LazyLock<Recorder> = LazyLock::new(|| {
+    let recorder = Recorder::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.clone())).unwrap();
+    recorder
+});
 
 impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -33,8 +41,6 @@ impl<S: Subscriber> Layer<S> for Recorder {
 
 #[test]
 fn an_event_of_a_plugin_reaches_the_hosts_subscriber_on_one_line() {
-    let recorder = Recorder::default();
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.clone())).unwrap();
     let host = builder().0.build().unwrap();
     let plugin = host.load(spec("teller")).unwrap();
     actor(&plugin).tell("two\nlines").unwrap();
@@ -45,7 +51,7 @@ fn an_event_of_a_plugin_reaches_the_hosts_subscriber_on_one_line() {
         r#"INFO rapace::plugin message=red \u{1b}[31m plugin="teller" module="test" fields=number=0"#,
         r#"INFO rapace_host::output message=printed \u{1b}[31m plugin="teller" stream=stdout"#,
     ] {
-        let is_there = || recorder.0.lock().unwrap().iter().any(|words| words == expected);
+        let is_there = || RECORDER.0.lock().unwrap().iter().any(|words| words == expected);
         eventually(expected, is_there);
     }
     host.shutdown();
