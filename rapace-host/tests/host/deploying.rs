@@ -75,6 +75,19 @@ fn a_directory_is_followed_while_the_host_runs() {
 }
 
 #[test]
+fn what_is_found_runs_under_the_ceiling() {
+    // It needs the test program, which its manifest asks for and the ceiling grants or not.
+    let test = std::env::current_exe().unwrap();
+    for (read, runs) in [(format!("read = ['{}']", test.display()), true), (String::new(), false)] {
+        let [directory, elsewhere] = [Directory::new(), Directory::new()];
+        put(&directory, &elsewhere, "found", &program("plain"), "version = '1.0.0'");
+        let host = deploy(&directory, &format!("[ceiling.permissions]\n{read}\n"));
+        assert_eq!(role(&host.plugin("found").unwrap()).is_some(), runs);
+        host.shutdown();
+    }
+}
+
+#[test]
 fn a_manifest_says_what_is_served_and_what_is_needed() {
     let [directory, elsewhere] = [Directory::new(), Directory::new()];
     let serves = "version = '1'\nprovides = { 'test.Plugin' = '1.0' }\nrequires = { 'test.Plugin' = '1.0' }";
