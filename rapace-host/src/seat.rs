@@ -36,6 +36,8 @@ struct Life {
     idle: bool,
     /// Somebody has shut it down: it is started by hand only.
     rests: bool,
+    /// How often somebody has set about to start it.
+    starts: u64,
 }
 
 /// What goes along with a chain of transitions, and what comes of it.
@@ -59,6 +61,8 @@ pub(crate) struct Passage {
     pub(crate) idle: bool,
     /// The process that has left the seat.
     pub(crate) released: Option<Arc<Instance>>,
+    /// How often somebody had set about to start it when it ended.
+    pub(crate) starts: u64,
     /// Whether the policy is left out of it: somebody is told of the failure, and decides.
     pub(crate) is_trial: bool,
 }
@@ -75,7 +79,8 @@ impl Seat {
     pub(crate) fn new(number: u32, spec: &Arc<PluginSpec>) -> Self {
         let (instance, crash, restarts) = (None, None, Restarts::default());
         let (state, timer) = (PluginState::Discovered, 0);
-        let life = Life { state, instance, crash, restarts, timer, is_used: false, idle: false, rests: false };
+        let life =
+            Life { state, instance, crash, restarts, timer, is_used: false, idle: false, rests: false, starts: 0 };
         Self { number, spec: Arc::clone(spec), life: Mutex::new(life) }
     }
 
@@ -117,7 +122,9 @@ impl Seat {
 
     /// Somebody starts it: the policy has its say again.
     pub(crate) fn rouse(&self) {
-        self.life.lock().rests = false;
+        let mut life = self.life.lock();
+        life.rests = false;
+        life.starts += 1;
     }
 
     /// Whether this still is the timer that starts it.
@@ -153,8 +160,9 @@ impl Seat {
         {
             return None;
         }
-        // What the policy says of an end before a shutdown comes too late.
-        if life.rests && matches!(event, PluginEvent::Retry | PluginEvent::GiveUp) {
+        // What the policy says of an end comes too late behind a shutdown, and where somebody starts it already.
+        let is_late = life.rests || life.starts != passage.starts;
+        if is_late && matches!(event, PluginEvent::Retry | PluginEvent::GiveUp) {
             return None;
         }
         let (to, actions) = life.state.after(event)?;
@@ -163,6 +171,9 @@ impl Seat {
         let is_stopping = matches!(step.from, PluginState::Draining | PluginState::ShuttingDown);
         if !is_stopping && matches!(event, PluginEvent::Drain | PluginEvent::Exited | PluginEvent::Died) {
             life.idle = passage.idle;
+        }
+        if matches!(event, PluginEvent::Exited | PluginEvent::Died) {
+            passage.starts = life.starts;
         }
         match event {
             PluginEvent::Connect => {
