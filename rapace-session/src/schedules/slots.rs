@@ -68,7 +68,7 @@ fn whoever_waits_for_a_session_hears_of_it() {
             }
             let (session, server) = counting(&ran);
             slot.put(&[&session]);
-            let replies = callers.into_iter().map(|caller| usize::from(caller.join().unwrap())).sum();
+            let replies: usize = callers.into_iter().map(|caller| usize::from(caller.join().unwrap())).sum();
             assert_eq!(ran.load(Ordering::SeqCst), replies);
             assert!(asked.load(Ordering::SeqCst) <= 1 + usize::from(fails), "one absence is told once");
             session.close(&reason());
