@@ -172,13 +172,10 @@ impl Inflow {
             return Ok(());
         }
         let Some(message) = self.begun.take() else { return Ok(()) };
-        let heap_bytes = message.heap_bytes();
         match message.complete(room, link) {
             Ok((body, _)) => self.keep(body, kept, wakes),
-            Err(status) => {
-                *kept -= heap_bytes;
-                self.fail(status, kept, wakes);
-            }
+            // An item has no prefix that could be wrong: it was dropped, and nothing is kept of it.
+            Err(status) => self.fail(status, kept, wakes),
         }
         Ok(())
     }
@@ -394,6 +391,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_queue_gives_back_what_it_has_no_use_for_and_seldom_moves() {
+        let (mut inflow, mut kept, mut wakes, mut moves) = (Inflow::new(1), 0, Vec::new(), 0);
+        for _ in 0..1000 {
+            inflow.keep(Body::default(), &mut kept, &mut wakes);
+        }
+        for left in (0..1000).rev() {
+            let before = inflow.queue_bytes();
+            assert!(matches!(inflow.take(Waker::noop(), &mut kept, &mut wakes), Taken::Item(_)));
+            let (now, capacity) = (inflow.queue_bytes(), inflow.items.capacity());
+            assert_eq!((kept, inflow.kept_bytes()), (now, now));
+            assert!(capacity <= QUEUE_ITEMS.max(4 * left + 4), "{left} of {capacity}");
+            moves += u32::from(now != before);
+        }
+        assert!(moves > 0 && moves < 8, "{moves}");
+    }
+
+    #[test]
+    fn what_was_taken_is_granted_anew_at_half_of_the_window_while_the_stream_is_open() {
+        let (mut kept, mut wakes) = (0, Vec::new());
+        let mut inflow = Inflow::new(1000);
+        let mut take = |inflow: &mut Inflow, bytes: usize| {
+            let body = Body::from(vec![0; bytes]);
+            kept += body.heap_bytes();
+            inflow.keep(body, &mut kept, &mut wakes);
+            assert!(matches!(inflow.take(Waker::noop(), &mut kept, &mut wakes), Taken::Item(_)));
+            inflow.grant()
+        };
+        assert_eq!([take(&mut inflow, 186), take(&mut inflow, 185)], [None, None], "499 in all");
+        assert_eq!(take(&mut inflow, 0), Some(563));
+        assert_eq!((inflow.grant(), inflow.credit), (None, 1563));
+        inflow.state = InflowState::Ended;
+        assert_eq!(take(&mut inflow, 1000), None);
+        let mut smallest = Inflow::new(1);
+        assert_eq!(smallest.grant(), None, "nothing was taken");
+        assert_eq!(take(&mut smallest, 0), Some(64));
+    }
+
+    #[test]
     fn a_grant_is_of_use_if_it_lets_an_item_be_sent_or_is_worth_one() {
         let mut outflow = Outflow::new(100);
         let is_of_use = |outflow: &mut Outflow, more| outflow.grant(1, more).unwrap().of_use;
@@ -407,5 +442,33 @@ mod tests {
         assert!(!is_of_use(&mut outflow, ITEM_COST), "what was sent has been granted anew");
         outflow.spend(10_000, 2);
         assert!(!is_of_use(&mut outflow, 1), "it still may not send");
+        let mut outflow = Outflow::new(1);
+        outflow.spend(0, 1);
+        assert!(!is_of_use(&mut outflow, ITEM_COST - 1), "credit of 0 is none");
+        assert!(is_of_use(&mut outflow, 1));
+    }
+
+    #[test]
+    fn whoever_waits_for_credit_is_woken_by_credit_and_whoever_waits_for_room_by_room() {
+        let (mut outflow, mut spent) = (Outflow::new(1), Vec::new());
+        outflow.spend(0, 1);
+        outflow.set_waker(Waker::noop(), false, &mut spent);
+        assert!(outflow.room().is_none());
+        assert!(outflow.grant(1, ITEM_COST - 1).unwrap().waker.is_none(), "credit of 0 is none");
+        assert!(outflow.grant(1, 1).unwrap().waker.is_some());
+        outflow.set_waker(Waker::noop(), true, &mut spent);
+        assert!(outflow.grant(1, 1).unwrap().waker.is_none());
+        assert!(outflow.room().is_some());
+    }
+
+    #[test]
+    fn items_are_counted_until_whoever_sends_them_waits() {
+        let mut outflow = Outflow::new(1000);
+        for burst in 1..4 {
+            outflow.spend(0, 1);
+            assert_eq!(outflow.burst, burst);
+        }
+        outflow.set_waker(Waker::noop(), true, &mut Vec::new());
+        assert_eq!(outflow.burst, 0);
     }
 }

@@ -279,7 +279,58 @@ mod tests {
         assert!(check(|h| h.max_depth = 0).contains("max_depth of the hello is 0"));
         assert!(check(|h| h.max_message_bytes = 0).contains("max_message_bytes of the hello is 0"));
         assert!(check(|h| h.name = "x".repeat(129)).contains("length of name of the hello is 129"));
+        assert!(check(|h| h.version = "x".repeat(129)).contains("length of version of the hello is 129"));
         assert!(check(|h| h.registry = vec![1, 2, 3]).contains("registry of the hello"));
+    }
+
+    #[test]
+    fn figures_at_their_bounds_are_accepted() {
+        for max_calls in [1, 4096] {
+            let (name, version) = ("x".repeat(128), "y".repeat(128));
+            let at_bounds = Hello { max_calls, max_depth: 1, max_message_bytes: 1, name, version, ..hello() };
+            at_bounds.check(Side::A, &Registry::default()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_peer_of_the_same_side_is_refused_by_either_side() {
+        for side in [Side::A, Side::B] {
+            let hello = |of| Hello::new(of, &Limits::default(), "analytics", "1.2.3", &Registry::default());
+            let status = hello(side).check(side, &Registry::default()).unwrap_err();
+            assert_eq!(RefusalReason::of(&status), Some(RefusalReason::Role));
+            hello(side.peer()).check(side, &Registry::default()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_to_programs_whether_version_or_role_differs() {
+        let refusal = |bad: Hello| bad.check(Side::A, &Registry::default()).unwrap_err();
+        let (version, role) = (refusal(Hello { major: 2, ..hello() }), refusal(Hello { role: 0, ..hello() }));
+        assert_eq!((version.details.as_slice(), role.details.as_slice()), (&[1][..], &[2][..]));
+        assert_eq!(RefusalReason::of(&version), Some(RefusalReason::Version));
+        assert_eq!(RefusalReason::of(&role), Some(RefusalReason::Role));
+        assert_eq!(RefusalReason::of(&refusal(Hello { max_depth: 0, ..hello() })), None);
+        let unknown = Status { details: vec![3], ..version };
+        assert_eq!(RefusalReason::of(&unknown), None);
+    }
+
+    #[test]
+    fn a_hello_is_as_large_as_its_bound_and_no_larger() {
+        let sized = |bytes: usize| {
+            let empty = postcard::to_stdvec(&hello()).unwrap().len();
+            // The length of so long a registry takes two bytes more.
+            let hello = Hello { registry: vec![0; bytes - empty - 2], ..hello() };
+            let encoded = postcard::to_stdvec(&hello).unwrap();
+            assert_eq!(encoded.len(), bytes);
+            (hello, encoded)
+        };
+        let (largest, bytes) = sized(HELLO_BYTES_MAX);
+        assert_eq!(largest.encode().as_ref(), Ok(&bytes));
+        assert_eq!(Hello::decode(&bytes), Ok(largest));
+        let (larger, bytes) = sized(HELLO_BYTES_MAX + 1);
+        for refused in [larger.encode().unwrap_err(), Hello::decode(&bytes).unwrap_err()] {
+            assert_eq!(refused.message, "hello has 1048577 bytes, but at most 1048576 are taken");
+        }
     }
 
     #[test]

@@ -164,7 +164,24 @@ mod tests {
     fn defaults_are_within_bounds_and_sum_up() {
         Limits::default().check().unwrap();
         let worst = Limits::default().worst_case_bytes(GeometryConfig::default());
-        assert!((320 << 20..400 << 20).contains(&worst), "{worst}");
+        // SPEC section 14: halves, inbound, outbound, a message and its metadata, calls, slots, the registry.
+        let terms = [4 << 20, 128 << 20, 128 << 20, 64 << 20, 16 << 10, (1024 + 4096) * 2048, 1024 * 16, 12 << 20];
+        assert_eq!(worst, terms.iter().sum::<usize>());
+    }
+
+    #[test]
+    fn figures_at_their_bounds_are_taken() {
+        let d = Limits::default();
+        let (message_bytes_max, metadata_bytes_max) = (1 << 31, 16 << 20);
+        let inbound_bytes_max = message_bytes_max + metadata_bytes_max;
+        for limits in [
+            Limits { message_bytes_max: 1, metadata_bytes_max: 0, inbound_bytes_max: 1, ..d },
+            Limits { message_bytes_max, metadata_bytes_max, inbound_bytes_max, ..d },
+            Limits { calls_max: 1, depth_max: 1, stream_window_bytes: 1, outbound_bytes_max: 65536, ..d },
+            Limits { calls_max: 4096, depth_max: 255, stream_window_bytes: 1 << 30, ..d },
+        ] {
+            assert_eq!(limits.check(), Ok(()));
+        }
     }
 
     #[test]
@@ -172,13 +189,15 @@ mod tests {
         let d = Limits::default();
         for (limits, field) in [
             (Limits { message_bytes_max: 0, ..d }, "message_bytes_max"),
-            (Limits { metadata_bytes_max: 1 << 30, ..d }, "metadata_bytes_max"),
+            (Limits { message_bytes_max: (1 << 31) + 1, inbound_bytes_max: 1 << 32, ..d }, "message_bytes_max"),
+            (Limits { metadata_bytes_max: (16 << 20) + 1, ..d }, "metadata_bytes_max"),
             (Limits { calls_max: 0, ..d }, "calls_max"),
             (Limits { calls_max: 4097, ..d }, "calls_max"),
             (Limits { depth_max: 0, ..d }, "depth_max"),
-            (Limits { inbound_bytes_max: 1 << 20, ..d }, "inbound_bytes_max"),
+            (Limits { inbound_bytes_max: (64 << 20) + (16 << 10) - 1, ..d }, "inbound_bytes_max"),
             (Limits { stream_window_bytes: 0, ..d }, "stream_window_bytes"),
-            (Limits { outbound_bytes_max: 0, ..d }, "outbound_bytes_max"),
+            (Limits { stream_window_bytes: (1 << 30) + 1, ..d }, "stream_window_bytes"),
+            (Limits { outbound_bytes_max: 65535, ..d }, "outbound_bytes_max"),
         ] {
             assert_eq!(limits.check().unwrap_err().field, field);
         }

@@ -150,6 +150,7 @@ mod tests {
         let back = Metadata::decode(metadata.encoded()).unwrap();
         assert_eq!(back, metadata);
         assert_eq!((back.get("a"), back.get("b")), (Some(&[0, 255][..]), None));
+        assert_eq!(format!("{back:?}"), r#"{"traceparent": [48, 48, 45, 97, 98, 99], "a": [0, 255]}"#);
         assert!(Metadata::decode(&[]).unwrap().is_empty());
     }
 

@@ -109,6 +109,8 @@ mod tests {
         );
         let mut truncated = Body::from(vec![9, 0, 0, 0, 1]);
         assert_eq!(parse(Flags::METADATA, &mut truncated, 100).unwrap_err().code, Code::InvalidArgument);
+        let mut at_bound = Body::from(vec![6, 0, 0, 0, 1, 0, b'k', 1, 0, b'v']);
+        assert_eq!(parse(Flags::METADATA, &mut at_bound, 6).unwrap().metadata.get("k"), Some(&b"v"[..]));
         let mut long = Body::from(vec![101, 0, 0, 0, 1]);
         assert_eq!(parse(Flags::METADATA, &mut long, 100).unwrap_err().code, Code::ResourceExhausted);
     }

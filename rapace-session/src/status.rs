@@ -147,6 +147,8 @@ mod tests {
             assert!(encoded.len() <= bytes, "{} of {bytes}", encoded.len());
             let cut = Status::decode(&encoded);
             assert!(status.message.starts_with(&cut.message) && cut.code == status.code, "{cut}");
+            let details: &[u8] = if bytes < 10 { &[] } else { &status.details };
+            assert_eq!(cut.details, details, "{bytes}");
         }
     }
 
