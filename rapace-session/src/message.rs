@@ -172,3 +172,48 @@ fn check(header: &FrameHeader, begun: Option<&Inbound>, bytes: usize) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rapace_core::descriptor::{Inline, Payload, Verb};
+
+    use super::*;
+
+    const ROOM: Room = Room { message_bytes: 100, metadata_bytes: 10, kept_bytes: 500 };
+
+    fn flagged(flags: Flags) -> FrameHeader {
+        FrameHeader { flags, ..FrameHeader::control(Verb::Ping) }
+    }
+
+    #[test]
+    fn a_message_has_room_for_its_largest_body_and_prefix() {
+        let (deadline, metadata) = (Flags::DEADLINE, Flags::METADATA);
+        for (flags, most) in [(Flags::NONE, 100), (deadline, 108), (metadata, 114), (deadline.with(metadata), 122)] {
+            for so_far in [0, 1, 70, most] {
+                let refused = |bytes| ROOM.refuse(so_far, bytes, &flagged(flags), 0).map(|status| status.code);
+                assert_eq!(refused(most - so_far), None);
+                assert_eq!(refused(most + 1 - so_far), Some(Code::ResourceExhausted));
+            }
+        }
+    }
+
+    #[test]
+    fn messages_have_room_for_so_many_bytes_together() {
+        let refused = |bytes, kept| ROOM.refuse(0, bytes, &flagged(Flags::NONE), kept).map(|status| status.code);
+        assert_eq!([refused(50, 450), refused(100, 400), refused(0, 500)], [None; 3]);
+        assert_eq!([refused(51, 450), refused(1, 500)], [Some(Code::ResourceExhausted); 2]);
+    }
+
+    #[test]
+    fn a_frame_is_plain_if_it_is_whole_has_no_prefix_and_there_is_room() {
+        let is_plain = |flags, message_bytes, kept_bytes, kept| {
+            let frame = Frame { header: flagged(flags), payload: Payload::Inline(Inline::new(&[0; 10]).unwrap()) };
+            Inbound::is_plain(&frame, Room { message_bytes, metadata_bytes: 0, kept_bytes }, kept)
+        };
+        assert!(is_plain(Flags::ITEMS, 10, 10, 0) && is_plain(Flags::CREDIT, 10, 20, 10));
+        assert!(!is_plain(Flags::NONE, 9, 20, 0) && !is_plain(Flags::NONE, 10, 10, 1));
+        for flags in [Flags::MORE, Flags::DEADLINE, Flags::METADATA] {
+            assert!(!is_plain(flags, 10, 10, 0));
+        }
+    }
+}

@@ -244,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn a_message_goes_out_as_far_as_there_is_room_in_as_many_pieces_as_that_takes() {
+        let config = GeometryConfig { segment_bytes: 32 << 10, ring_capacity: 16, slot_bytes: 512 };
+        let (mut link, mut peer) = FakePeer::pair(Geometry::new(config).unwrap(), NonZeroU64::MIN, Side::A).unwrap();
+        let channel = ChannelId::from_raw(1 << 13);
+        let item = FrameHeader { channel, method: 7, kind: Kind::Item, flags: Flags::NONE, depth: 0, credit: 0 };
+        let (all, piece) = (link.frame_bytes_max(Class::Item), link.chunk_bytes(Class::Item));
+        // Less than the whole has room behind it.
+        link.try_send(Class::Item, &item, &[&vec![0; all - 2 * piece]]).unwrap();
+        let (mut outbox, mut done) = (Outbox::default(), Vec::new());
+        outbox.push(Ticket::Item, Class::Item, item, vec![0; all]);
+        outbox.flush(&mut link, |ticket| done.push(ticket)).unwrap();
+        let lengths: Vec<_> = std::iter::from_fn(|| peer.take()).map(|words| (words[2] >> 32) as usize).collect();
+        assert_eq!(lengths, [all - 2 * piece, piece, piece]);
+        assert_eq!((done.len(), outbox.bytes(), outbox.holds(channel)), (0, all, true));
+    }
+
+    #[test]
     fn a_final_that_passes_stuck_control_takes_the_credit_of_its_call_with_it() {
         let config = GeometryConfig { segment_bytes: 32 << 10, ring_capacity: 16, slot_bytes: 512 };
         let (mut link, mut peer) = FakePeer::pair(Geometry::new(config).unwrap(), NonZeroU64::MIN, Side::A).unwrap();

@@ -509,6 +509,21 @@ fn a_message_that_grows_too_large_is_let_go() {
     assert_eq!((session.stats().requests_refused, session.stats().calls_refused), (1, 0));
 }
 
+#[test]
+fn what_a_message_in_pieces_leaves_over_is_given_back() {
+    let held = Arc::<std::sync::Mutex<Vec<IncomingCall>>>::default();
+    let desk = Arc::clone(&held);
+    let (session, mut liar) = open(move |call| desk.lock().unwrap().push(call));
+    let request = header(Kind::Request, Side::B, 0, ChannelGeneration::FIRST);
+    for (flags, bytes) in [(Flags::MORE, 300), (Flags::MORE, 300), (Flags::NONE, 10)] {
+        liar.send(FrameHeader { flags, ..request }, &vec![1; bytes]);
+    }
+    session.serve_for(Duration::ZERO);
+    assert_eq!(held.lock().unwrap()[0].body().len(), 610);
+    // An eighth, as of any other body.
+    assert!((610..=686).contains(&session.stats().inbound_bytes), "{}", session.stats().inbound_bytes);
+}
+
 /// The call has ended before anybody waits for it: while its request, which needs more room than there is, went out.
 #[cfg(feature = "tokio")]
 #[tokio::test]
