@@ -280,6 +280,7 @@ mod tests {
         assert_eq!(check(|m| m.truncate(7)), Err(OfferError::Length { found: 7, expected: 64 }));
         assert_eq!(check(|m| m.truncate(63)), Err(OfferError::Length { found: 63, expected: 64 }));
         assert_eq!(check(|m| m.push(0)), Err(OfferError::Length { found: 65, expected: 64 }));
+        assert_eq!(check(|m| m[2] = 3), Err(OfferError::Length { found: 64, expected: 67 }));
         assert_eq!(check(|m| m[1] = 2), Err(OfferError::Backing { found: 2 }));
         assert_eq!(check(|m| m[8..16].fill(0)), Err(OfferError::Nonce));
         assert_eq!(check(|m| m[32] = 0), Err(OfferError::Count { field: "slot_count", found: 0x100, expected: 509 }));

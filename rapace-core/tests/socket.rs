@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use rapace_core::layout::{Geometry, GeometryConfig};
 use rapace_core::offer::{Backing, Offer, OfferError};
 use rapace_core::segment::{HalfFds, Prefault, Segment};
 use rapace_core::socket::{BELL, Drained, Listener, Readiness, Refusal, Ring, Socket, SocketError};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
     SocketType, bind, listen, send, sendmsg, shutdown, socket_with,
@@ -180,6 +181,8 @@ fn a_flood_fills_the_buffer_and_no_more() {
     }
     assert_eq!(a.ring().unwrap(), Ring::Full);
     assert!(matches!(a.send_refusal(1, ""), Err(SocketError::Os { operation: "send the refusal", .. })));
+    let offered = a.send_offer(&offer(), Some(&halves()));
+    assert!(matches!(offered, Err(SocketError::Os { operation: "send the offer", .. })));
     let mut heard = 0;
     loop {
         let drained = b.drain(16).unwrap();
@@ -332,6 +335,20 @@ fn a_wait_ends_with_a_message_or_the_peer() {
     drop(a);
     let ready = b.wait(None, None).unwrap();
     assert_eq!(ready, Readiness { socket: true, hangup: true, ..Readiness::default() });
+}
+
+#[test]
+fn a_wait_ends_with_its_alarm_and_tells_it_from_the_rest() {
+    let (a, b) = Socket::pair().unwrap();
+    let (quiet, loud) = [0, 1].map(|count| eventfd(count, EventfdFlags::CLOEXEC).unwrap()).into();
+    let look = |alarm: &OwnedFd| b.wait_or_alarm(None, Some(alarm.as_fd()), Some(Duration::ZERO)).unwrap();
+    assert_eq!(look(&quiet), Readiness::default());
+    assert_eq!(look(&loud), Readiness { alarm: true, ..Readiness::default() });
+    assert_eq!(a.ring().unwrap(), Ring::Rung);
+    assert_eq!(look(&quiet), Readiness { socket: true, ..Readiness::default() });
+    assert_eq!(look(&loud), Readiness { socket: true, alarm: true, ..Readiness::default() });
+    assert_eq!(b.wait_or_alarm(None, Some(loud.as_fd()), None).unwrap(), look(&loud));
+    assert_eq!(b.as_raw_fd(), b.as_fd().as_raw_fd());
 }
 
 #[test]
