@@ -1,0 +1,235 @@
+//! A host's limits against a peer that goes up to them and beyond, and what it says of itself when it has had enough.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use rapace_core::channel::ChannelGeneration;
+use rapace_core::descriptor::{Flags, FrameHeader, Inline, Kind, Payload, Verb, encode};
+use rapace_core::fake::FakePeer;
+use rapace_core::segment::Segment;
+use rapace_core::socket::Socket;
+use rapace_core::{ChannelId, GeometryConfig, Side};
+use rapace_session::{
+    CallOptions, Code, Config, Features, Handshake, Hello, IncomingCall, Limits, PeerA, Session, Status, StreamingCall,
+    Streams, WaitStrategy,
+};
+
+const METHOD: u32 = 7;
+/// The least that inbound bytes may be with the default limits of a message.
+const INBOUND_BYTES: usize = (64 << 20) + (16 << 10);
+/// Calls that the peer takes.
+const PEER_CALLS_MAX: u32 = 8;
+
+/// A host that keeps its calls, and its peer.
+struct Stage {
+    session: Session<PeerA>,
+    fake: FakePeer,
+    held: Arc<Mutex<Vec<IncomingCall>>>,
+}
+
+/// What there is to see of a frame.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    kind: u32,
+    method: u32,
+    credit: u32,
+    bytes: Vec<u8>,
+}
+
+impl Stage {
+    fn new(limits: Limits) -> Self {
+        let geometry = GeometryConfig { segment_bytes: 64 << 10, ring_capacity: 64, slot_bytes: 64 };
+        let config = Config { geometry, limits, wait: WaitStrategy::Park, ..Config::new("host", "1") };
+        let (here, there) = Socket::pair().unwrap();
+        let handshake = Handshake::<PeerA>::offer(here, None, config).unwrap();
+        let (offer, halves) = there.recv_offer(Instant::now()).unwrap();
+        let mut fake = FakePeer::new(Segment::accept(&offer, halves.unwrap()).unwrap(), there);
+        let hello = Hello {
+            major: 1,
+            minor: 0,
+            role: 1,
+            features: Features::STREAMS,
+            max_message_bytes: 1 << 20,
+            max_metadata_bytes: 0,
+            max_calls: PEER_CALLS_MAX,
+            max_depth: 1,
+            name: String::new(),
+            version: String::new(),
+            registry: Vec::new(),
+        };
+        send(&mut fake, FrameHeader::control(Verb::Hello), &hello.encode().unwrap());
+        send(&mut fake, FrameHeader::control(Verb::Accept), &[]);
+        let held = Arc::<Mutex<Vec<IncomingCall>>>::default();
+        let desk = Arc::clone(&held);
+        let session = handshake.finish(move |call| desk.lock().unwrap().push(call)).unwrap();
+        let mut stage = Self { session, fake, held };
+        while stage.take().is_some() {}
+        stage
+    }
+
+    fn play(&mut self, frames: &[(FrameHeader, &[u8])]) {
+        for (header, bytes) in frames {
+            send(&mut self.fake, *header, bytes);
+        }
+        self.session.serve_for(Duration::ZERO);
+    }
+
+    /// The host's next frame.
+    fn take(&mut self) -> Option<Seen> {
+        let words = self.fake.take()?;
+        let half = |word: u64, shift: u32| u32::try_from(word >> shift & u64::from(u32::MAX)).unwrap();
+        let (slot, length) = (half(words[1], 0), half(words[2], 32) as usize);
+        let geometry = self.fake.geometry();
+        let bytes: Vec<u8> = if slot == u32::MAX {
+            words[4..].iter().flat_map(|word| word.to_le_bytes()).take(length).collect()
+        } else {
+            let at = geometry.slots_offset() + (slot * geometry.slot_bytes()) as usize;
+            (0..length.div_ceil(8)).flat_map(|word| self.fake.load(at + 8 * word).to_le_bytes()).take(length).collect()
+        };
+        Some(Seen { kind: half(words[3], 0) & 7, method: half(words[0], 32), credit: half(words[3], 32), bytes })
+    }
+
+    fn open(&self, streams: Streams) -> StreamingCall {
+        self.session.block_on(self.session.caller().open(METHOD, &[], streams, &CallOptions::new())).unwrap()
+    }
+}
+
+fn send(fake: &mut FakePeer, header: FrameHeader, bytes: &[u8]) {
+    fake.publish(encode(&header, &Payload::Inline(Inline::new(bytes).unwrap())));
+}
+
+/// A request of the peer on the channel of this index, opened for the first time.
+fn request(index: u32, flags: Flags) -> FrameHeader {
+    let channel = ChannelId::new(Side::B, index, ChannelGeneration::FIRST);
+    FrameHeader { channel, method: METHOD, kind: Kind::Request, flags, depth: 1, credit: 0 }
+}
+
+#[test]
+fn calls_beyond_those_that_are_served_at_once_are_answered_and_not_run() {
+    let mut stage = Stage::new(Limits { served_max: Some(2), ..Limits::default() });
+    for index in 0..3 {
+        stage.play(&[(request(index, Flags::NONE), b"")]);
+    }
+    assert_eq!(stage.held.lock().unwrap().len(), 2);
+    let answer = stage.take().unwrap();
+    let status = Status::decode(&answer.bytes);
+    assert_eq!((answer.kind, status.code), (Kind::Error.raw(), Code::ResourceExhausted));
+    assert_eq!(status.message, "3 calls are in flight, but at most 2 are served");
+    let stats = stage.session.stats();
+    assert_eq!((stats.served_in_flight, stats.calls_refused), (2, 1));
+    // One that ends makes room for another.
+    stage.held.lock().unwrap().remove(0).reply(b"");
+    stage.play(&[(request(3, Flags::NONE), b"")]);
+    assert_eq!((stage.held.lock().unwrap().len(), stage.session.stats().calls_refused), (2, 1));
+}
+
+#[test]
+fn a_look_without_time_runs_all_calls_that_are_there() {
+    let mut stage = Stage::new(Limits::default());
+    let requests: [(FrameHeader, &[u8]); 4] = [0, 1, 2, 3].map(|index| (request(index, Flags::NONE), &b""[..]));
+    stage.play(&requests);
+    assert_eq!(stage.held.lock().unwrap().len(), 4);
+}
+
+#[test]
+fn a_cancel_of_the_call_before_does_not_reach_the_one_that_has_its_channel_now() {
+    let mut stage = Stage::new(Limits::default());
+    let before = request(0, Flags::NONE);
+    let now = ChannelId::new(Side::B, 0, ChannelGeneration::FIRST.next());
+    let cancel = FrameHeader::control(Verb::Cancel);
+    stage.play(&[(before, b"")]);
+    stage.held.lock().unwrap().remove(0).reply(b"");
+    stage.play(&[(FrameHeader { channel: now, ..before }, b"")]);
+    stage.play(&[(cancel, &before.channel.raw().to_le_bytes())]);
+    assert!(!stage.held.lock().unwrap()[0].is_cancelled());
+    stage.play(&[(cancel, &now.raw().to_le_bytes())]);
+    assert!(stage.held.lock().unwrap()[0].is_cancelled());
+}
+
+/// SPEC section 14: the window, while that of all streams fits half of the bytes that are kept; then this half divided by
+/// the calls that may be in flight both ways.
+#[test]
+fn the_credit_of_all_streams_fits_half_of_the_bytes_that_are_kept() {
+    let window = 10 << 20;
+    let limits =
+        Limits { stream_window_bytes: window, inbound_bytes_max: INBOUND_BYTES, calls_max: 20, ..Limits::default() };
+    let least = u32::try_from(INBOUND_BYTES / 2 / 28).unwrap();
+    let mut stage = Stage::new(limits);
+    // Those of both sides count.
+    let mut ours = vec![stage.open(Streams { sends: false, receives: true })];
+    assert_eq!(stage.take().unwrap().credit, window);
+    stage.play(&[(request(0, Flags::ITEMS), b"")]);
+    assert_eq!(stage.take().unwrap().credit, window);
+    for expected in [window, least, least] {
+        ours.push(stage.open(Streams { sends: false, receives: true }));
+        assert_eq!(stage.take().unwrap().credit, expected);
+    }
+    stage.play(&[(request(1, Flags::ITEMS), b"")]);
+    assert_eq!(stage.take().unwrap().credit, least);
+    // A window that is less than that is not made more.
+    let mut stage = Stage::new(Limits { stream_window_bytes: 1, ..limits });
+    stage.play(&[(request(0, Flags::ITEMS), b"")]);
+    assert_eq!(stage.take().unwrap().credit, 1);
+}
+
+#[test]
+fn an_item_waits_beside_others_that_wait_for_room_if_all_are_more_than_may_wait() {
+    let mut stage = Stage::new(Limits { outbound_bytes_max: 64 << 10, ..Limits::default() });
+    let calls = [(); 3].map(|()| stage.open(Streams { sends: true, receives: false }));
+    while stage.take().is_some() {}
+    for index in 0..3 {
+        let channel = ChannelId::new(Side::A, index, ChannelGeneration::FIRST.next()).raw().to_le_bytes();
+        let header = FrameHeader { flags: Flags::CREDIT, credit: 1 << 20, ..FrameHeader::control(Verb::Grant) };
+        stage.play(&[(header, &channel)]);
+    }
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut sent = |call: &StreamingCall, bytes: usize| call.poll_send(cx, &vec![0; bytes]);
+    // The first alone may be any size; the sum is what matters then.
+    assert!(matches!(sent(&calls[0], 40 << 10), Poll::Ready(Ok(()))));
+    assert!(matches!(sent(&calls[1], (24 << 10) + 1), Poll::Pending));
+    assert!(matches!(sent(&calls[2], 24 << 10), Poll::Ready(Ok(()))));
+    assert_eq!(stage.session.stats().outbound_bytes, 64 << 10);
+}
+
+#[test]
+fn an_item_behind_the_end_is_the_callers_mistake() {
+    let mut stage = Stage::new(Limits::default());
+    let call = stage.open(Streams { sends: true, receives: false });
+    call.finish();
+    let cx = &mut Context::from_waker(Waker::noop());
+    let Poll::Ready(Err(error)) = call.poll_send(cx, b"late") else { panic!("it is refused") };
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    // The request and the end.
+    assert_eq!(
+        [stage.take(), stage.take(), stage.take()].map(|seen| seen.map(|seen| seen.kind)),
+        [Some(Kind::Request.raw()), Some(Kind::End.raw()), None]
+    );
+}
+
+#[test]
+fn a_peer_is_told_once_to_go_away_and_why() {
+    let mut stage = Stage::new(Limits::default());
+    let reason = Status::new(Code::Aborted, "an update of the whole program");
+    stage.session.go_away(&reason);
+    stage.session.go_away(&Status::new(Code::Internal, "another reason"));
+    let told = stage.take().unwrap();
+    assert_eq!((told.method, Status::decode(&told.bytes)), (Verb::GoAway.raw(), reason));
+    assert_eq!(stage.take(), None);
+    let bye = Status::new(Code::Unavailable, "bye");
+    stage.session.close(&bye);
+    stage.session.go_away(&bye);
+    let told = stage.take().unwrap();
+    assert_eq!((told.method, Status::decode(&told.bytes)), (Verb::Close.raw(), bye));
+    assert_eq!(stage.take(), None);
+}
+
+#[test]
+fn nothing_is_sent_behind_a_close() {
+    let mut stage = Stage::new(Limits::default());
+    stage.session.close(&Status::new(Code::Unavailable, "bye"));
+    assert_eq!(stage.take().unwrap().method, Verb::Close.raw());
+    stage.session.go_away(&Status::new(Code::Unavailable, "bye"));
+    assert_eq!(stage.take(), None);
+}
