@@ -12,6 +12,7 @@ mod support;
 mod case;
 mod figures;
 
+mod host_stops;
 mod hosts;
 mod plugins;
 mod random;

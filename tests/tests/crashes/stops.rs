@@ -19,17 +19,17 @@ use crate::case::{ARGUMENTS, Case, Phase, cases, config, phase};
 use crate::census::{Alone, alone};
 use crate::support::{PATIENCE, eventually, offer, peer, spawn, task_states};
 
-const LIVENESS: Duration = Duration::from_millis(100);
-/// Plugins that are stopped at a time.
-const AT_ONCE: usize = 4;
+pub(crate) const LIVENESS: Duration = Duration::from_millis(100);
+/// Processes that are stopped at a time.
+pub(crate) const AT_ONCE: usize = 4;
 
-fn judging() -> Config {
+pub(crate) fn judging() -> Config {
     let mut config = config();
     config.timeouts.liveness = LIVENESS;
     config
 }
 
-fn is_stopped(pid: Pid) -> bool {
+pub(crate) fn is_stopped(pid: Pid) -> bool {
     let states = task_states(pid);
     !states.is_empty() && states.iter().all(|state| *state == 'T')
 }
@@ -38,7 +38,7 @@ fn is_unresponsive(session: &Session<PeerA>) -> bool {
     matches!(session.peer_state(), PeerState::Unresponsive { .. })
 }
 
-fn goes_on(pid: Pid) {
+pub(crate) fn goes_on(pid: Pid) {
     kill(pid, Signal::SIGCONT).unwrap();
 }
 

@@ -1,15 +1,16 @@
 //! Peers that make calls of all kinds themselves, until they or their peer crash, and tell what became of each call.
 
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rapace_core::socket::Socket;
 use rapace_session::tokio::AsyncSession;
-use rapace_session::{Code, Handshake, IncomingCall, PeerA, PeerB, Process, Role, Session, Status};
+use rapace_session::{Code, Handshake, IncomingCall, PeerA, Process, Role, Session, Status};
 use rapace_tests::exercise::{Ledger, exercise, have_exercised};
+use rapace_tests::method;
 use rapace_tests::pattern::word;
 use rapace_tests::service::Service;
 use rapace_tests::snapshot::Snapshot;
@@ -17,13 +18,14 @@ use tokio::runtime::Builder;
 
 use crate::Failure;
 use crate::options::Options;
+use crate::plugin::{exit_code, serve_in_tokio};
 
 /// Plugins of a host.
 const PLUGINS: usize = 2;
 /// How long a host waits for a plugin to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The calls that a plugin makes at the wish of its host.
+/// The calls that a peer makes at the wish of the other.
 #[derive(Default)]
 pub(crate) struct Exercise {
     ledger: Arc<Ledger>,
@@ -32,7 +34,7 @@ pub(crate) struct Exercise {
 
 impl Exercise {
     /// Makes calls on a thread of its own. Somebody serves, as it is a handler that wants it.
-    pub(crate) fn begin(&self, session: &Session<PeerB>, call: IncomingCall) {
+    pub(crate) fn begin<R: Role>(&self, session: &Session<R>, call: IncomingCall) {
         let (session, ledger) = (session.clone(), Arc::clone(&self.ledger));
         self.callers.lock().push(thread::spawn(move || {
             exercise(&session, &ledger, word(call.body(), 0));
@@ -41,7 +43,7 @@ impl Exercise {
     }
 
     /// Waits until every call has ended, and prints what became of them, if there were any.
-    pub(crate) fn report(&self, session: &Session<PeerB>) -> Result<(), Failure> {
+    pub(crate) fn report<R: Role>(&self, session: &Session<R>) -> Result<(), Failure> {
         let callers = std::mem::take(&mut *self.callers.lock());
         if callers.is_empty() {
             return Ok(());
@@ -99,6 +101,33 @@ pub(crate) fn host(options: Options) -> Result<ExitCode, Failure> {
     }
     report(&ledger, &sessions.iter().collect::<Vec<_>>())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The host of a plugin that has started it, over its standard input. It makes calls when it is asked to, and closes the
+/// session when it is asked to; the exit code is a plugin's.
+pub(crate) fn plugins_host(options: Options) -> Result<ExitCode, Failure> {
+    let (own, exercise) = (Arc::new(OnceLock::<Session<PeerA>>::new()), Arc::new(Exercise::default()));
+    let with = |handle: fn(&Session<PeerA>, &Exercise, IncomingCall)| {
+        let (own, exercise) = (Arc::clone(&own), Arc::clone(&exercise));
+        move |call: IncomingCall| {
+            if let Some(session) = own.get() {
+                handle(session, &exercise, call);
+            }
+        }
+    };
+    let router = Arc::new(Service::default())
+        .router()
+        .method(method::EXERCISE, with(|session, exercise, call| exercise.begin(session, call)))
+        .method(
+            method::CLOSE,
+            with(|session, _, _| session.close(&Status::new(Code::Aborted, "the host has had enough"))),
+        );
+    let session = Handshake::<PeerA>::offer(Socket::from_stdin()?, None, options.config)?.finish(router)?;
+    // Nobody else sets it, and no handler runs before somebody serves.
+    let _ = own.set(session.clone());
+    let end = if options.tokio { serve_in_tokio(&session)? } else { session.serve() };
+    exercise.report(&session)?;
+    Ok(exit_code(&end))
 }
 
 fn start_plugin() -> Result<(Socket, Child), Failure> {

@@ -40,6 +40,7 @@ fn run() -> Result<ExitCode, Failure> {
         "lie" => liar::serve().map(|()| ExitCode::SUCCESS),
         "host" => host::serve(),
         "exercising-host" => crash::host(options),
+        "plugins-host" => crash::plugins_host(options),
         other => broken::run(other),
     }
 }

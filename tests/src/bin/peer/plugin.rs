@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rapace_core::socket::Socket;
 use rapace_session::tokio::AsyncSession;
 use rapace_session::{
-    CallOptions, Code, Handshake, IncomingCall, PeerB, PeerState, Router, Session, SessionEnd, Status,
+    CallOptions, Code, Handshake, IncomingCall, PeerB, PeerState, Role, Router, Session, SessionEnd, Status,
 };
 use rapace_tests::method;
 use rapace_tests::pattern::{pattern, word, words};
@@ -45,16 +45,21 @@ pub(crate) fn serve(options: Options) -> Result<ExitCode, Failure> {
     let end = if options.tokio { serve_in_tokio(&session)? } else { session.serve() };
     println!("{end}");
     exercise.report(&session)?;
-    Ok(match *end {
+    Ok(exit_code(&end))
+}
+
+/// How a session ended, for whoever has started this process.
+pub(crate) fn exit_code(end: &SessionEnd) -> ExitCode {
+    match end {
         SessionEnd::PeerClosed(_) => ExitCode::SUCCESS,
         SessionEnd::PeerGone(_) => ExitCode::from(3),
         SessionEnd::Fault(_) => ExitCode::from(4),
         _ => ExitCode::from(5),
-    })
+    }
 }
 
 /// Tasks of tokio run the handlers that are not ready.
-fn serve_in_tokio(session: &Session<PeerB>) -> Result<Arc<SessionEnd>, Failure> {
+pub(crate) fn serve_in_tokio<R: Role>(session: &Session<R>) -> Result<Arc<SessionEnd>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async { Ok(AsyncSession::new(session.clone())?.ended().await) })
 }
