@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use parking_lot::Mutex;
 use rapace_macros::service;
 use rapace_service::{BuiltIn, Context, Services};
 use rapace_session::{AsCaller, CallError, CallOptions, Code, Config, NoService, Status};
@@ -34,7 +35,7 @@ impl Host for Greeter {
 }
 
 #[derive(Default)]
-struct Nest(std::sync::OnceLock<BuiltIn>);
+struct Nest(Mutex<Option<BuiltIn>>);
 
 impl Nested for Nest {
     async fn greeted(&self, ctx: &Context) -> String {
@@ -42,7 +43,8 @@ impl Nested for Nest {
     }
 
     async fn deeper(&self, ctx: &Context) -> u8 {
-        match NestedClient::new(self.0.get().unwrap()).blocking().deeper() {
+        let plugin = self.0.lock().clone().unwrap();
+        match NestedClient::new(&plugin).blocking().deeper() {
             Ok(depth) => depth,
             Err(CallError::TooDeep { .. }) => ctx.depth(),
             Err(_) => 0,
@@ -86,8 +88,10 @@ fn a_handler_calls_the_host_of_its_plugin() {
 fn direct_calls_are_nested_no_deeper_than_others() {
     let nest = Arc::new(Nest::default());
     let plugin = BuiltIn::new("nest", "1", Services::new().add(NestedServer::from_arc(Arc::clone(&nest)))).unwrap();
-    nest.0.set(plugin.clone()).unwrap();
+    *nest.0.lock() = Some(plugin.clone());
     assert_eq!(NestedClient::new(&plugin).blocking().deeper(), Ok(16));
+    // Each has the other.
+    *nest.0.lock() = None;
 }
 
 #[test]
