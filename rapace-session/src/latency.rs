@@ -69,6 +69,18 @@ impl Latency {
         })
     }
 
+    /// The same for people: about three digits with their unit, and `-` without calls.
+    #[must_use]
+    pub fn quantile_in_words(&self, per_mille: u16) -> String {
+        let Some(time) = self.quantile(per_mille) else { return "-".to_owned() };
+        match time.as_nanos() {
+            nanos @ 0..10_000 => format!("{nanos} ns"),
+            nanos @ 10_000..10_000_000 => format!("{} us", nanos / 1000),
+            nanos @ 10_000_000..10_000_000_000 => format!("{} ms", nanos / 1_000_000),
+            nanos => format!("{} s", nanos / 1_000_000_000),
+        }
+    }
+
     /// The buckets that are not empty, in order: the time below which they end, and the calls in each.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         let bounded = self.counts.iter().enumerate().map(|(index, count)| (bound(index), *count));
@@ -157,6 +169,19 @@ mod tests {
             let exact = Duration::from_micros(exact);
             let shown = latency.quantile(per_mille).unwrap();
             assert!(shown > exact && shown <= exact * 5 / 4, "{per_mille}: {shown:?} for {exact:?}");
+        }
+    }
+
+    #[test]
+    fn a_quantile_in_words_has_about_three_digits() {
+        let mut latency = Latency::new();
+        assert_eq!(latency.quantile_in_words(500), "-");
+        for (index, time) in
+            [3, 900_000, 9_000_000, 900_000_000, 20_000_000_000].map(Duration::from_nanos).into_iter().enumerate()
+        {
+            latency.add(time, 1);
+            let words = latency.quantile_in_words(1000);
+            assert_eq!(words, ["4 ns", "917 us", "9437 us", "939 ms", "21 s"][index]);
         }
     }
 

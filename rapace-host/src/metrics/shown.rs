@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use super::stats::{EventStats, HostSnapshot, MethodStats, PluginStats};
 
@@ -93,29 +92,18 @@ fn table(f: &mut fmt::Formatter<'_>, methods: &[MethodStats]) -> fmt::Result {
 }
 
 fn cells(method: &MethodStats) -> [String; 9] {
-    let quantile = |per_mille| method.latency.quantile(per_mille).map_or("-".to_owned(), time);
     let errors = if method.errors.is_empty() { "-".to_owned() } else { listed(&method.errors) };
     [
         method.side.name().to_owned(),
         method.method.clone(),
         method.calls().to_string(),
         method.in_flight.to_string(),
-        quantile(500),
-        quantile(990),
+        method.latency.quantile_in_words(500),
+        method.latency.quantile_in_words(990),
         method.request_bytes.to_string(),
         method.reply_bytes.to_string(),
         errors,
     ]
-}
-
-/// A time with three digits or so.
-fn time(time: Duration) -> String {
-    match time.as_nanos() {
-        nanos @ 0..10_000 => format!("{nanos} ns"),
-        nanos @ 10_000..10_000_000 => format!("{} us", nanos / 1000),
-        nanos @ 10_000_000..10_000_000_000 => format!("{} ms", nanos / 1_000_000),
-        nanos => format!("{} s", nanos / 1_000_000_000),
-    }
 }
 
 #[cfg(test)]

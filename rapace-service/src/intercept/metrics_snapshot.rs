@@ -1,7 +1,6 @@
 //! What calls were counted, as data and as a table.
 
 use std::fmt;
-use std::time::Duration;
 
 use rapace_session::{Code, Latency};
 
@@ -52,16 +51,15 @@ impl MethodMetrics {
     }
 
     fn cells(&self) -> [String; 10] {
-        let quantile = |per_mille| self.latency.quantile(per_mille).map_or("-".to_owned(), shown);
         let errors: Vec<_> = self.errors.iter().map(|(code, count)| format!("{code} {count}")).collect();
         [
             format!("{}.{}", self.service, self.method),
             self.side.to_string(),
             self.calls().to_string(),
             self.in_flight.to_string(),
-            quantile(500),
-            quantile(990),
-            quantile(1000),
+            self.latency.quantile_in_words(500),
+            self.latency.quantile_in_words(990),
+            self.latency.quantile_in_words(1000),
             self.request_bytes.to_string(),
             self.response_bytes.to_string(),
             if errors.is_empty() { "-".to_owned() } else { errors.join(", ") },
@@ -88,18 +86,10 @@ impl fmt::Display for MetricsSnapshot {
     }
 }
 
-/// A time with three digits or so.
-fn shown(time: Duration) -> String {
-    match time.as_nanos() {
-        nanos @ 0..10_000 => format!("{nanos} ns"),
-        nanos @ 10_000..10_000_000 => format!("{} us", nanos / 1000),
-        nanos @ 10_000_000..10_000_000_000 => format!("{} ms", nanos / 1_000_000),
-        nanos => format!("{} s", nanos / 1_000_000_000),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::histogram::Histogram;
     use super::*;
 
