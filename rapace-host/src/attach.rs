@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use rapace_core::socket::{Listener, Socket, SocketError};
 use rapace_session::Status;
 
+use crate::complaint::Complaint;
 use crate::kind::{Connection, NewLife, PluginKind};
 use crate::plugin::{PluginHandle, Shared};
 use crate::start::StartCause;
@@ -84,6 +85,7 @@ impl fmt::Debug for JoinPoint {
 fn accept(listener: &Listener, plugin: &Weak<Shared>, stop: &AtomicBool) {
     // Held by whoever is joining.
     let place = Arc::new(());
+    let mut complaint = Complaint::default();
     loop {
         let accepted = listener.accept(Instant::now() + ACCEPT_PATIENCE);
         let Some(plugin) = plugin.upgrade().filter(|_| !stop.load(Ordering::SeqCst)) else { return };
@@ -101,7 +103,9 @@ fn accept(listener: &Listener, plugin: &Weak<Shared>, stop: &AtomicBool) {
             }
             Err(SocketError::DeadlinePassed) => {}
             Err(error) => {
-                tracing::warn!(plugin = %plugin.name, %error, "nobody can join at present");
+                if let Some(times) = complaint.failed(Instant::now()) {
+                    tracing::warn!(plugin = %plugin.name, %error, times, "nobody can join at present");
+                }
                 thread::sleep(REST);
             }
         }

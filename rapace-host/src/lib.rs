@@ -72,6 +72,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod complaint;
 mod config;
 mod contract;
 mod deployment;

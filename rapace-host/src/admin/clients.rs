@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rapace_core::GeometryConfig;
@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::operator::{Operated, Operator};
+use crate::complaint::Complaint;
 
 /// Connections that have yet to shake hands: beyond that, the oldest of them is given up for a new one.
 const GREETING_MAX: usize = 32;
@@ -42,6 +43,7 @@ struct Present {
 
 /// Accepts clients until there is nobody to have them.
 pub(super) async fn accept(listener: Arc<AsyncListener>, clients: Weak<Clients>) {
+    let mut complaint = Complaint::default();
     loop {
         let Some(here) = clients.upgrade() else { return };
         let closed = here.closed.notified();
@@ -55,7 +57,9 @@ pub(super) async fn accept(listener: Arc<AsyncListener>, clients: Weak<Clients>)
         match accepted {
             Ok(socket) => here.admit(socket),
             Err(error) => {
-                tracing::warn!(%error, "no operator can connect at present");
+                if let Some(times) = complaint.failed(Instant::now()) {
+                    tracing::warn!(%error, times, "no operator can connect at present");
+                }
                 drop(here);
                 sleep(REST).await;
             }

@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::{snapshot_of, text};
+use crate::complaint::Complaint;
 use crate::host::{PluginHost, Plugins};
 
 /// The name of the thread.
@@ -133,11 +134,14 @@ impl Source {
 
 async fn serve(listener: tokio::net::TcpListener, source: Arc<Source>) {
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    let mut complaint = Complaint::default();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "nobody can ask for metrics at present");
+                if let Some(times) = complaint.failed(Instant::now()) {
+                    tracing::warn!(%error, times, "nobody can ask for metrics at present");
+                }
                 sleep(REST).await;
                 continue;
             }
