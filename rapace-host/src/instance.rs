@@ -65,6 +65,9 @@ impl Instance {
         lacking(&spec.requires, &offered).map_or(Ok(()), |(service, expected, found)| {
             Err(of_cause(StartCause::NotOffered { service, expected, found }))
         })?;
+        if let Some(limit) = spec.limits.impossible().next() {
+            return Err(of_cause(StartCause::NothingAllowed(limit)));
+        }
         if let Some(reason) = spec.unconfined() {
             return Err(of_cause(StartCause::NotSandboxed(reason)));
         }

@@ -143,6 +143,7 @@ impl Manifest {
         }
         check_env(&self.env, document, &["env".into()]);
         self.permissions.check(document, &["permissions".into()]);
+        self.limits.check(document, &["limits".into()]);
         self.supervision.check(Supervision::default(), document, &["supervision".into()]);
     }
 }

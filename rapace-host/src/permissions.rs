@@ -58,8 +58,8 @@ pub enum SharedStorage {
     Write,
 }
 
-/// What a plugin may use; what is not named is not limited. The first four are the operating system's to enforce, for each
-/// of its processes with all that this starts: `Enforcement` tells by what.
+/// What a plugin may use; what is not named is not limited, and only calls and storage may be 0. The first four are the
+/// operating system's to enforce, for each of its processes with all that this starts: `Enforcement` tells by what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
@@ -68,12 +68,15 @@ pub struct PluginLimits {
     #[serde(deserialize_with = "optional")]
     #[schemars(with = "Option<Written<u64>>")]
     pub memory_bytes: Option<u64>,
-    /// Seconds of a processor's time in one life. Then its process is sent SIGXCPU, and killed a second later.
+    /// Seconds of a processor's time in one life, at least 1. Then its process is sent SIGXCPU, and killed a second later.
+    #[schemars(range(min = 1))]
     pub cpu_seconds: Option<u64>,
     /// Open files of each process. One that opens more is told so by the operating system, and the host is not: there is nothing
     /// to count.
+    #[schemars(range(min = 1))]
     pub open_files: Option<u64>,
-    /// Processes and threads. One that starts more is refused them.
+    /// Processes and threads, itself among them. One that starts more is refused them.
+    #[schemars(range(min = 1))]
     pub processes: Option<u64>,
     /// Calls to the host that each of its processes has in flight, streams among them.
     pub calls: Option<u32>,
@@ -196,6 +199,25 @@ impl PluginLimits {
             storage_bytes: lower(self.storage_bytes, other.storage_bytes),
             events_per_second: lower(self.events_per_second, other.events_per_second),
         }
+    }
+
+    /// Notes those with which it could not even start.
+    pub(crate) fn check(&self, document: &mut Document, path: &[Step]) {
+        for name in self.impossible() {
+            document.refuse(&[path, &[name.into()]].concat(), "found 0, expected at least 1");
+        }
+    }
+
+    /// Those with which nothing can run. Of calls and of storage there may be none.
+    pub(crate) fn impossible(&self) -> impl Iterator<Item = &'static str> {
+        let of_each = [
+            ("memory_bytes", self.memory_bytes),
+            ("cpu_seconds", self.cpu_seconds),
+            ("open_files", self.open_files),
+            ("processes", self.processes),
+            ("message_bytes", self.message_bytes),
+        ];
+        of_each.into_iter().filter(|(_, limit)| *limit == Some(0)).map(|(name, _)| name)
     }
 }
 

@@ -209,7 +209,7 @@ impl PluginSpec {
         config.limits.served_max = self.limits.calls.or(config.limits.served_max);
         if let Some(bound) = self.limits.message_bytes {
             let bound = usize::try_from(bound).unwrap_or(usize::MAX);
-            config.limits.message_bytes_max = config.limits.message_bytes_max.min(bound.max(1));
+            config.limits.message_bytes_max = config.limits.message_bytes_max.min(bound);
         }
         #[cfg(feature = "fault-injection")]
         let own = self.faults.clone().map(rapace_session::FaultInjection::from).unwrap_or_default();

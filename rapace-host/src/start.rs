@@ -102,6 +102,9 @@ pub enum StartCause {
     /// Its sandbox is required, and is not whole. It has not been started.
     #[error("it would not be confined as is required: {0}")]
     NotSandboxed(Unconfined),
+    /// It may use nothing of what each process needs. It has not been started.
+    #[error("its limit {0} is 0, which no plugin can run with")]
+    NothingAllowed(&'static str),
     /// The operating system refused something else.
     #[error("cannot {operation}: {error}")]
     Os {

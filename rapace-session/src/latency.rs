@@ -174,14 +174,11 @@ mod tests {
 
     #[test]
     fn a_quantile_in_words_has_about_three_digits() {
-        let mut latency = Latency::new();
-        assert_eq!(latency.quantile_in_words(500), "-");
-        for (index, time) in
-            [3, 900_000, 9_000_000, 900_000_000, 20_000_000_000].map(Duration::from_nanos).into_iter().enumerate()
-        {
-            latency.add(time, 1);
-            let words = latency.quantile_in_words(1000);
-            assert_eq!(words, ["4 ns", "917 us", "9437 us", "939 ms", "21 s"][index]);
+        assert_eq!(Latency::new().quantile_in_words(500), "-");
+        for (nanos, words) in [(3, "4 ns"), (900_000, "917 us"), (900_000_000, "939 ms"), (20_000_000_000, "21 s")] {
+            let mut latency = Latency::new();
+            latency.add(Duration::from_nanos(nanos), 1);
+            assert_eq!(latency.quantile_in_words(500), words);
         }
     }
 

@@ -25,10 +25,11 @@ pub(super) fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 }
 
 impl Ceiling {
-    /// Notes what could mean something else than it says.
+    /// Notes what could mean something else than it says, or would let nothing run.
     pub(super) fn check(&self, document: &mut Document) {
         if let Some(permissions) = &self.permissions {
             permissions.check(document, &["ceiling".into(), "permissions".into()]);
         }
+        self.limits.check(document, &["ceiling".into(), "limits".into()]);
     }
 }

@@ -78,6 +78,7 @@ impl PluginConfig {
         if let Some(permissions) = &self.permissions {
             permissions.check(document, &path(&["permissions"]));
         }
+        self.limits.check(document, &path(&["limits"]));
         self.calls.check(&host.calls, document, &path(&["calls"]));
         self.supervision.check(host.supervision.over(Supervision::default()), document, &path(&["supervision"]));
     }

@@ -82,6 +82,11 @@ fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
             "plugins.p.supervision.backoff.first: found 60s, expected at most 30s, which is backoff.most"),
         ("supervision.breaker.failures = 0", "4:32", "supervision: {breaker: {failures: 0}}", "4:35",
             "supervision.breaker.failures: found 0, expected at least 1"),
+        ("plugins.p = {program = 'p', limits = {cpu_seconds = 0, calls = 0, storage_bytes = 0}}", "4:53",
+            "plugins: {p: {program: p, limits: {cpu_seconds: 0, calls: 0, storage_bytes: 0}}}", "4:49",
+            "plugins.p.limits.cpu_seconds: found 0, expected at least 1"),
+        ("ceiling.limits.memory_bytes = '0B'", "4:31", "ceiling: {limits: {memory_bytes: 0B}}", "4:34",
+            "ceiling.limits.memory_bytes: found 0, expected at least 1"),
         // What contradicts itself.
         ("[plugins.p] # no discovery", "4:10", "plugins: # no discovery\n  p:", "5:3", "plugins.p.program: is missing, and no plugins are discovered"),
         ("plugins.'a b'.program = 'x'", "4:9", "plugins: {a b: {program: x}}", "4:16",

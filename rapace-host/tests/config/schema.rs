@@ -78,6 +78,9 @@ fn what_the_schema_refuses_and_takes_so_does_the_reader() {
         ("plugins", json!({ "p": { "env": { "A": 1 } } }), false),
         ("plugins", json!({ "p": { "limits": { "memory_bytes": "1GiB", "calls": 5 } } }), true),
         ("plugins", json!({ "p": { "limits": { "calls": -5 } } }), false),
+        ("plugins", json!({ "p": { "limits": { "calls": 0, "processes": 1 } } }), true),
+        ("plugins", json!({ "p": { "limits": { "processes": 0 } } }), false),
+        ("ceiling", json!({ "limits": { "open_files": 0 } }), false),
         ("storage", json!({ "path": "x" }), true),
         ("storage", json!({ "path": "x", "shared_bytes": "1GiB" }), true),
         ("storage", json!({ "shared_bytes": 1 }), false),
@@ -121,6 +124,8 @@ fn what_the_manifests_schema_refuses_and_takes_so_does_its_reader() {
         ("version = '1'\ncontracts = { dataProcessor = ['json-processor'] }", true),
         ("version = '1'\ncontracts = { dataProcessor = 'json-processor' }", false),
         ("version = '1'\npermission = {}", false),
+        ("version = '1'\nlimits.cpu_seconds = 1", true),
+        ("version = '1'\nlimits.cpu_seconds = 0", false),
         ("version = '1'\n[permissions]\nread = ['/x']\nnetwork = true", true),
     ] {
         let read = Manifest::from_toml(text, Path::new("p.plugin.toml"));

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rapace_host::{INHERITED_VARIABLES, PluginHost, PluginSpec, StartCause, StartError};
+use rapace_host::{INHERITED_VARIABLES, PluginHost, PluginLimits, PluginSpec, StartCause, StartError};
 use rapace_session::{CallError, CallOptions, Config};
 
 use crate::plugin::{ECHO, PRINT};
@@ -46,6 +46,14 @@ impl Drop for TempFile {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).unwrap();
     }
+}
+
+#[test]
+fn one_that_may_use_nothing_of_what_each_process_needs() {
+    let nothing = PluginLimits { cpu_seconds: Some(0), calls: Some(0), ..PluginLimits::default() };
+    let error = fails(spec("echo").limits(nothing));
+    assert!(matches!(*error.cause, StartCause::NothingAllowed("cpu_seconds")), "{error}");
+    assert!(error.to_string().ends_with("did not start: its limit cpu_seconds is 0, which no plugin can run with"));
 }
 
 #[test]
