@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use rapace_registry::{MethodId, Registry, Service, Version, json};
+use rapace_service::intercept::SharedInterceptors;
 use rapace_session::{
     CallError, CallOptions, Code, Config, Handshake, HandshakeError, LIFECYCLE_METHODS, PeerA, Process, Session,
     SessionEnd, Status,
@@ -57,6 +58,7 @@ impl Instance {
         spec: &PluginSpec,
         scope: &PluginScope,
         history: &Arc<History>,
+        around: &SharedInterceptors,
     ) -> Result<Self, StartError> {
         let started = Instant::now();
         let of_cause = |cause| StartError::new(spec, cause);
@@ -95,6 +97,8 @@ impl Instance {
             let pidfd = process.as_ref().map(|process| process.as_fd().try_clone_to_owned()).transpose()?;
             let handshake = Handshake::<PeerA>::offer(socket, process, config)?;
             let session = handshake.finish(services)?;
+            // Before any call of the plugin, so that what a handler calls back with has it.
+            session.put_around(around.around());
             context.attendance.attend(&session)?;
             Ok((pidfd, session))
         };

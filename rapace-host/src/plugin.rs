@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, ReentrantMutex};
 use rapace_host_api::admin::LogLine;
 use rapace_registry::MethodId;
-use rapace_service::intercept::{Interceptors, MetricsSnapshot};
+use rapace_service::intercept::{MetricsSnapshot, SharedInterceptors};
 use rapace_service::{Client, MethodInfo};
 use rapace_session::{
     Absence, AsCaller, CallError, CallOptions, Caller, CallerSlot, Code, OnAbsence, PeerA, PeerState, Reply, Session,
@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) history: Arc<History>,
     /// Calls wait: the plugin is on its way.
     pub(crate) holds_calls: AtomicBool,
-    /// Something is around the host's calls by bytes.
-    is_intercepted: AtomicBool,
+    /// What its present version has around the host's calls.
+    pub(crate) around: SharedInterceptors,
     /// Its host has forgotten it.
     pub(crate) is_unloaded: AtomicBool,
     /// A call waits for what becomes of a process that takes no more of them.
@@ -105,12 +105,6 @@ impl AsCaller for PluginHandle {
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.0.spec().kind.built_in()
     }
-
-    /// What its version of now has around the calls of clients; a client keeps what it was made with.
-    fn interceptors(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        let interceptors = self.0.interceptors();
-        if interceptors.is_empty() { None } else { Some(Arc::new(interceptors)) }
-    }
 }
 
 impl PluginHandle {
@@ -122,6 +116,8 @@ impl PluginHandle {
         let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
             let absent = Absent { plugin: Weak::clone(me), wait: context.config.timeouts.start };
             let slot = CallerSlot::gated(absent, AtGate(Arc::clone(&gate)));
+            let around = SharedInterceptors::new();
+            slot.put_around(around.around());
             let seats = Mutex::new(Seats { spec: Arc::clone(&spec), seats: Vec::new() });
             let (changes, holds_calls, numbers) = (Changes::default(), AtomicBool::new(false), AtomicU32::new(0));
             Shared {
@@ -136,7 +132,7 @@ impl PluginHandle {
                 ledger: Ledger::default(),
                 changes,
                 holds_calls,
-                is_intercepted: AtomicBool::new(false),
+                around,
                 is_unloaded: AtomicBool::new(false),
                 is_awaited: AtomicBool::new(false),
                 numbers,
@@ -279,10 +275,10 @@ impl PluginHandle {
     ///
     /// As [`Session::call`]; [`CallError::Refused`] when it does not run.
     pub fn call(&self, method: u32, body: &[u8], options: &CallOptions) -> Result<Reply, CallError> {
-        let result = if self.0.is_intercepted.load(Ordering::Relaxed) {
-            Client::new(self).call_bytes(self.0.method(method), method, body, options)
-        } else {
+        let result = if self.0.around.is_empty() {
             self.as_caller().call_blocking(method, body, options)
+        } else {
+            Client::new(self).call_bytes(self.0.method(method), method, body, options)
         };
         if let Err(CallError::SessionEnded { .. }) = &result {
             // Who has seen a call fail finds the plugin in the state that tells why.
@@ -383,15 +379,9 @@ impl Shared {
         self.context.is_closed.load(Ordering::SeqCst).then_some(StartCause::HostShutDown)
     }
 
-    /// What is around the host's calls.
-    fn interceptors(&self) -> Interceptors {
-        self.spec().calls.of_clients(&self.scope)
-    }
-
-    /// Another version has taken the place of the one before.
+    /// Another version has taken the place of the one before: its rules hold for all clients, whenever they were made.
     pub(crate) fn note_interceptors(&self) {
-        // A call that goes by what held before is one from before.
-        self.is_intercepted.store(!self.interceptors().is_empty(), Ordering::Relaxed);
+        self.around.set(self.spec().calls.of_clients(&self.scope));
     }
 
     /// What the plugin says of a method.

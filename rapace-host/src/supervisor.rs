@@ -155,7 +155,8 @@ impl Shared {
             return Ok(());
         }
         seat.rouse();
-        let instance = match Instance::start(&self.context, &seat.spec, &self.scope.of(&seat.spec), &self.history) {
+        let scope = self.scope.of(&seat.spec);
+        let instance = match Instance::start(&self.context, &seat.spec, &scope, &self.history, &self.around) {
             Ok(instance) => Arc::new(instance),
             Err(error) => {
                 tracing::warn!(plugin = %self.name, %error, "did not start");

@@ -142,6 +142,11 @@ impl AsCaller for BuiltIn {
     fn built_in(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         Some(Arc::clone(&self.0) as Arc<dyn Any + Send + Sync>)
     }
+
+    /// None, and no session is made to find that out.
+    fn interceptors(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 impl Shared {

@@ -1,5 +1,6 @@
 //! What generated clients are made of.
 
+mod bytes;
 mod streams;
 mod unary;
 
@@ -11,7 +12,7 @@ use rapace_session::{AsCaller, CallError, CallOptions, Caller, Code, Draft, Meta
 use serde::Serialize;
 
 use crate::codec::{Decoder, EncodeError, encode, encode_in, unexpected, unsendable};
-use crate::intercept::{Interceptor, Interceptors};
+use crate::intercept::{Interceptor, Interceptors, SharedInterceptors};
 use crate::method_info::MethodInfo;
 use crate::watch::Watch;
 
@@ -22,20 +23,26 @@ pub use unary::Unary;
 pub struct Client {
     caller: Caller,
     options: CallOptions,
+    /// Its own, behind those that it was given with its peer.
     interceptors: Interceptors,
+    given: Option<SharedInterceptors>,
 }
 
 impl Client {
     /// Calls this peer.
     #[must_use]
     pub fn new(peer: &impl AsCaller) -> Self {
-        let given = peer.interceptors().and_then(|given| given.downcast::<Interceptors>().ok());
-        let interceptors = given.map_or_else(Interceptors::none, Arc::unwrap_or_clone);
-        Self { interceptors, ..Self::of_caller(peer.as_caller()) }
+        Self::with_caller(peer, peer.as_caller())
     }
 
-    pub(crate) fn of_caller(caller: Caller) -> Self {
-        Self { caller, options: CallOptions::new(), interceptors: Interceptors::none() }
+    /// The same by another way to the peer.
+    pub(crate) fn with_caller(peer: &impl AsCaller, caller: Caller) -> Self {
+        let (options, interceptors, given) = (CallOptions::new(), Interceptors::none(), SharedInterceptors::of(peer));
+        Self { caller, options, interceptors, given }
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     pub(crate) fn options(&self) -> &CallOptions {
@@ -45,7 +52,17 @@ impl Client {
     /// Whether anybody on this side wants to know of a call.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
-        Watch::is_wanted(&self.interceptors)
+        let is_intercepted =
+            !self.interceptors.is_empty() || self.given.as_ref().is_some_and(|given| !given.is_empty());
+        is_intercepted || Watch::is_wanted()
+    }
+
+    /// Those that a call which begins now has to pass.
+    fn all_interceptors(&self) -> Cow<'_, Interceptors> {
+        match &self.given {
+            Some(given) => Cow::Owned(given.get().followed_by(&self.interceptors)),
+            None => Cow::Borrowed(&self.interceptors),
+        }
     }
 
     /// A direct call begins; the metadata are added to.
@@ -59,7 +76,7 @@ impl Client {
             return Ok(Watch::none());
         }
         let deadline = self.options.get_deadline();
-        Watch::begin(&self.interceptors, method, peer, metadata, deadline, 0).map_err(CallError::Status)
+        Watch::begin(&self.all_interceptors(), method, peer, metadata, deadline, 0).map_err(CallError::Status)
     }
 
     /// The same client, which makes each call with these options.
@@ -118,7 +135,7 @@ impl Client {
         arguments: &A,
         decode: Decoder<R>,
     ) -> Result<R, CallError> {
-        let request = if Watch::is_wanted(&self.interceptors) {
+        let request = if self.is_watched() {
             // Whoever watches may refuse the call, and nothing of it lies where the peer can read it then; or add to its
             // metadata, so that it would not lie well.
             encode(arguments).map(Draft::from)
@@ -131,41 +148,19 @@ impl Client {
         finish(method, watch, reply, decode)
     }
 
-    /// Calls a method with a request of any bytes, with these options, and blocks this thread until the reply has come.
-    ///
-    /// # Errors
-    ///
-    /// See [`CallError`].
-    pub fn call_bytes(
-        &self,
-        method: &'static MethodInfo,
-        id: u32,
-        request: &[u8],
-        options: &CallOptions,
-    ) -> Result<Reply, CallError> {
-        let client = self.with_options(options.clone());
-        let (mut watch, options) = client.begin(method, request.len())?;
-        let reply = watch.within(|| self.caller.call_blocking(id, request, &options));
-        if let Ok(reply) = &reply {
-            watch.add_response_bytes(reply.body.len());
-        }
-        watch.end(reply.as_ref().err());
-        reply
-    }
-
     /// A call begins: who watches it, and with what options it is made.
     fn begin(
         &self,
         method: &'static MethodInfo,
         request_bytes: usize,
     ) -> Result<(Watch, Cow<'_, CallOptions>), CallError> {
-        if !Watch::is_wanted(&self.interceptors) {
+        if !self.is_watched() {
             return Ok((Watch::none(), Cow::Borrowed(&self.options)));
         }
         let mut metadata = self.options.get_metadata().clone();
         let deadline = self.options.get_deadline();
         let peer: Arc<str> = self.caller.peer_name().unwrap_or_default().into();
-        let watch = Watch::begin(&self.interceptors, method, &peer, &mut metadata, deadline, request_bytes);
+        let watch = Watch::begin(&self.all_interceptors(), method, &peer, &mut metadata, deadline, request_bytes);
         Ok((watch.map_err(CallError::Status)?, Cow::Owned(self.options.clone().metadata(metadata))))
     }
 }

@@ -73,7 +73,7 @@ impl<L: ?Sized + Send + Sync + 'static> Direct<L> {
             Some(Target { built_in, service })
         });
         let client = match &target {
-            Some(target) => Client::of_caller(target.built_in.slot()),
+            Some(target) => Client::with_caller(peer, target.built_in.slot()),
             None => Client::new(peer),
         };
         (client, Self(target))

@@ -10,41 +10,42 @@
 //! | several | an object with their names |
 //! | beside a stream of the caller's | an object with their names, `null` if there are none |
 //!
-//! A result is given by its schema, too, so a method's own `Result` is `{"Ok": ..}` or `{"Err": ..}`. Interceptors and spans
-//! belong to methods that were there at compile time: these calls have none.
+//! A result is given by its schema, too, so a method's own `Result` is `{"Ok": ..}` or `{"Err": ..}`. The interceptors that the
+//! peer's clients are given and the spans around calls are those of typed clients; methods have the names of the registry.
 
 mod call;
 mod error;
 
 use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType, OwnedNamedValue};
 use rapace_registry::{Method, Registry, Service, json};
-use rapace_session::{AsCaller, CallOptions, Caller, Streams};
+use rapace_session::{AsCaller, CallOptions, Streams};
 use serde_json::Value;
 
 pub use call::DynamicCall;
 pub use error::{DynamicError, Part};
 
+use crate::client::Client;
+use crate::method_info::MethodInfo;
 use crate::schema::split_arguments;
 
 /// Calls the methods of a registry, such as the one that the peer sent when the session began.
 #[derive(Clone, Debug)]
 pub struct DynamicClient {
-    caller: Caller,
+    client: Client,
     registry: Registry,
-    options: CallOptions,
 }
 
 impl DynamicClient {
     /// Calls this peer, which is taken to serve what the registry says.
     #[must_use]
     pub fn new(peer: &impl AsCaller, registry: Registry) -> Self {
-        Self { caller: peer.as_caller(), registry, options: CallOptions::new() }
+        Self { client: Client::new(peer), registry }
     }
 
     /// The same client with options for each call.
     #[must_use]
     pub fn with_options(self, options: CallOptions) -> Self {
-        Self { options, ..self }
+        Self { client: self.client.with_options(options), ..self }
     }
 
     /// The services.
@@ -89,7 +90,7 @@ impl DynamicClient {
     /// not what it gives.
     pub async fn call(&self, method: &str, arguments: &Value) -> Result<Value, DynamicError> {
         let (prepared, request) = self.unary(method, arguments)?;
-        let reply = self.caller.call(prepared.id, &request, &self.options).await?;
+        let reply = self.client.request(prepared.info, prepared.id, &request).await?;
         prepared.result(&reply.body)
     }
 
@@ -100,7 +101,7 @@ impl DynamicClient {
     /// As [`call`](Self::call).
     pub fn call_blocking(&self, method: &str, arguments: &Value) -> Result<Value, DynamicError> {
         let (prepared, request) = self.unary(method, arguments)?;
-        let reply = self.caller.call_blocking(prepared.id, &request, &self.options)?;
+        let reply = self.client.request_blocking(prepared.info, prepared.id, &request)?;
         prepared.result(&reply.body)
     }
 
@@ -115,8 +116,8 @@ impl DynamicClient {
         if !streams.any() {
             return Err(DynamicError::Streams { method: prepared.name, streams: false });
         }
-        let call = self.caller.open(prepared.id, &request, streams, &self.options).await?;
-        Ok(DynamicCall::new(call, prepared))
+        let (call, watch) = self.client.open_bytes(prepared.info, prepared.id, &request, streams).await?;
+        Ok(DynamicCall::new(call, watch, prepared))
     }
 
     /// The same, blocking this thread.
@@ -125,7 +126,7 @@ impl DynamicClient {
     ///
     /// As [`open`](Self::open).
     pub fn open_blocking(&self, method: &str, arguments: &Value) -> Result<DynamicCall, DynamicError> {
-        self.caller.block_on(self.open(method, arguments))?
+        self.client.caller().block_on(self.open(method, arguments))?
     }
 
     fn unary(&self, method: &str, arguments: &Value) -> Result<(Prepared, Vec<u8>), DynamicError> {
@@ -150,6 +151,8 @@ impl DynamicClient {
 struct Prepared {
     name: String,
     id: u32,
+    /// For whoever watches the call.
+    info: &'static MethodInfo,
     /// The caller's items, if it sends some.
     item: Option<OwnedNamedType>,
     result: OwnedNamedType,
@@ -161,6 +164,7 @@ impl Prepared {
         Self {
             name: full_name((service, method)),
             id: method.id().get(),
+            info: MethodInfo::of_registry(service, method),
             item: split_arguments(method).1.cloned(),
             result: method.result().clone(),
             streams_results: method.kind().streams_results(),

@@ -19,6 +19,7 @@ mod per_method;
 mod rate;
 mod rate_limit;
 mod require_bearer;
+mod shared;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,7 @@ pub use rapace_session::Latency;
 pub use rate::{Bucket, Rate, RateError};
 pub use rate_limit::RateLimit;
 pub use require_bearer::RequireBearer;
+pub use shared::SharedInterceptors;
 
 /// Stands at the begin and at the end of calls.
 ///
@@ -78,6 +80,15 @@ impl Interceptors {
     pub fn with(&self, interceptor: impl Interceptor) -> Self {
         let last: Arc<dyn Interceptor> = Arc::new(interceptor);
         Self { list: Some(self.as_slice().iter().cloned().chain([last]).collect()) }
+    }
+
+    /// The same list with these behind it.
+    #[must_use]
+    pub fn followed_by(&self, others: &Self) -> Self {
+        if self.is_empty() || others.is_empty() {
+            return if self.is_empty() { others.clone() } else { self.clone() };
+        }
+        Self { list: Some(self.as_slice().iter().chain(others.as_slice()).cloned().collect()) }
     }
 
     /// Whether there are none.

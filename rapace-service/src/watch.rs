@@ -24,10 +24,11 @@ struct Watching {
 }
 
 impl Watch {
-    /// Whether anybody wants to know of calls. If not, [`Watch::none`] does.
-    pub(crate) fn is_wanted(interceptors: &Interceptors) -> bool {
+    /// Whether anybody but interceptors wants to know of calls. If not, [`Watch::none`] does.
+    #[inline]
+    pub(crate) fn is_wanted() -> bool {
         // One load; whether somebody listens to this very span takes the peer's name to find out.
-        !interceptors.is_empty() || LevelFilter::current() >= LevelFilter::DEBUG || trace::is_within()
+        LevelFilter::current() >= LevelFilter::DEBUG || trace::is_within()
     }
 
     /// Nobody watches.

@@ -5,13 +5,15 @@
 mod pair;
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 
 use pair::{Pair, pair};
 use rapace_macros::{message, service};
 use rapace_service::dynamic::{DynamicClient, DynamicError};
+use rapace_service::intercept::{CallEnd, CallStart, Interceptor, Interceptors, SharedInterceptors};
 use rapace_service::{Incoming, Services, Stream};
-use rapace_session::{CallError, Code, IncomingCall, NoService};
+use rapace_session::{CallError, Code, IncomingCall, NoService, Status};
 use serde_json::{Value, json};
 
 #[message(crate = "rapace_service")]
@@ -190,6 +192,63 @@ fn streams_carry_json_both_ways() {
     }
     echo.finish();
     assert_eq!(echo.next_blocking(), None);
+}
+
+/// Notes the end of each call, with its bytes there and back, and lets none of `nothing` pass.
+#[derive(Clone, Default)]
+struct Ends(Arc<Mutex<Vec<String>>>);
+
+impl Ends {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Interceptor for Ends {
+    fn begin(&self, call: &mut CallStart<'_>) -> Result<(), Status> {
+        match call.method().name {
+            "nothing" => Err(Status::new(Code::ResourceExhausted, "not now")),
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&self, call: &CallEnd<'_>) {
+        let (name, code) = (call.method().full_name(), call.code());
+        self.0.lock().unwrap().push(format!("{name} {code:?} {} {}", call.request_bytes(), call.response_bytes()));
+    }
+}
+
+#[test]
+fn calls_pass_what_is_around_the_way_to_their_peer() {
+    let (pair, _) = client();
+    let (ends, around) = (Ends::default(), SharedInterceptors::new());
+    around.set(Interceptors::none().with(ends.clone()));
+    pair.host.put_around(around.around());
+    let client = DynamicClient::new(&pair.host, services().registry().unwrap());
+    let sum = json!({ "a": 1, "b": 2 });
+    client.call_blocking("add", &sum).unwrap();
+    assert_eq!(ends.take(), ["test.Store.add None 2 2"]);
+    pair.host.block_on(client.call("add", &sum)).unwrap();
+    assert_eq!(ends.take(), ["test.Store.add None 2 2"]);
+    for refused in [
+        client.call_blocking("test.Store.nothing", &json!(null)),
+        pair.host.block_on(client.call("test.Other.nothing", &json!(null))),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(&refused, DynamicError::Call(error) if error.code() == Code::ResourceExhausted), "{refused}");
+    }
+    assert_eq!(ends.take(), [""; 0]);
+
+    let mut sum = client.open_blocking("sum", &json!({ "scale": 10 })).unwrap();
+    sum.send_blocking(&json!(1)).unwrap();
+    sum.send_blocking(&json!(2)).unwrap();
+    assert_eq!((ends.take(), sum.reply_blocking()), (vec![], Ok(json!(30))));
+    assert_eq!(ends.take(), ["test.Store.sum None 3 1"]);
+    let mut count = client.open_blocking("count", &json!(3)).unwrap();
+    assert_eq!(std::iter::from_fn(|| count.next_blocking()).count(), 3);
+    assert_eq!(ends.take(), ["test.Store.count None 1 3"]);
+    drop(client.open_blocking("count", &json!(3)).unwrap());
+    assert_eq!(ends.take(), ["test.Store.count Some(Cancelled) 1 0"]);
 }
 
 #[test]

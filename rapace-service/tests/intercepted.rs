@@ -3,7 +3,6 @@
 
 mod pair;
 
-use std::any::Any;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use pair::pair;
 use rapace_macros::service;
 use rapace_registry::{Provider, Registry, Service, Version};
 use rapace_service::intercept::{
-    BearerToken, CallEnd, CallStart, Intercepted, Interceptor, Interceptors, RequireBearer,
+    BearerToken, CallEnd, CallStart, Intercepted, Interceptor, Interceptors, RequireBearer, SharedInterceptors,
 };
 use rapace_service::{Client, MethodInfo};
-use rapace_session::{AsCaller, CallOptions, Caller, Code, IncomingCall, NoService, PeerA, Router, Session, Status};
+use rapace_session::{CallOptions, CallerSlot, Code, IncomingCall, NoService, Router, Status};
 
 const KNOWN: u32 = 1;
 const IN_PLACE: u32 = 2;
@@ -131,29 +130,53 @@ impl Guarded for Impl {
     }
 }
 
-/// A peer whose clients say who they are.
-struct Introduced(Session<PeerA>);
-
-impl AsCaller for Introduced {
-    fn as_caller(&self) -> Caller {
-        self.0.as_caller()
+#[test]
+fn what_is_around_a_way_to_a_peer_holds_for_all_its_clients_as_it_is_when_they_call() {
+    let require = RequireBearer::new(["secret"]).unwrap();
+    let pair = pair(NoService, rapace_service::Services::new().add(GuardedServer::new(Impl)).intercept(require));
+    let (around, slot) = (SharedInterceptors::new(), CallerSlot::new("there is nobody"));
+    let before = GuardedClient::new(&pair.host).blocking();
+    pair.host.put_around(around.around());
+    slot.set(&pair.host);
+    slot.put_around(around.around());
+    let ways = [pair.host.caller(), slot.caller()];
+    let clients = ways.each_ref().map(|way| GuardedClient::new(way).blocking());
+    let refused = |client: &GuardedBlockingClient| client.double(2).unwrap_err().code() == Code::Unauthenticated;
+    assert!(clients.iter().all(refused));
+    around.set(Interceptors::none().with(BearerToken::new("secret").unwrap()));
+    for (way, client) in ways.iter().zip(&clients) {
+        assert_eq!(client.double(2), Ok(4));
+        // By bytes, too.
+        let method = &const { MethodInfo::UNKNOWN };
+        let reply = Client::new(way).call_bytes(method, 9, &[2], &CallOptions::new()).unwrap();
+        assert_eq!(&*reply.body, [4]);
     }
-
-    fn interceptors(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        Some(Arc::new(Interceptors::none().with(BearerToken::new("secret").unwrap())))
-    }
+    assert!(refused(&before), "one that was made before there was anything");
+    around.set(Interceptors::none());
+    assert!(clients.iter().all(refused));
 }
 
 #[test]
-fn clients_have_the_interceptors_that_their_peer_gives_them() {
-    let require = RequireBearer::new(["secret"]).unwrap();
-    let pair = pair(NoService, rapace_service::Services::new().add(GuardedServer::new(Impl)).intercept(require));
-    let refused = GuardedClient::new(&pair.host).blocking().double(2).unwrap_err();
-    assert_eq!(refused.code(), Code::Unauthenticated);
-    let introduced = Introduced(pair.host.clone());
-    assert_eq!(GuardedClient::new(&introduced).blocking().double(2), Ok(4));
-    // Also by bytes.
-    let method = &const { MethodInfo::UNKNOWN };
-    let reply = Client::new(&introduced).call_bytes(method, 9, &[2], &CallOptions::new()).unwrap();
-    assert_eq!(&*reply.body, [4]);
+fn a_call_passes_what_is_around_the_way_and_then_what_is_its_clients_own() {
+    let pair = pair(NoService, rapace_service::Services::new().add(GuardedServer::new(Impl)));
+    let (heard, around) = (Heard::default(), SharedInterceptors::new());
+    pair.host.put_around(around.around());
+    around.set(Interceptors::none().with(Named("the way's", heard.clone())));
+    let client = GuardedClient::new(&pair.host).intercepted_by(Named("its own", heard.clone()));
+    assert_eq!(client.blocking().double(2), Ok(4));
+    let expected = ["the way's begins", "its own begins", "its own ends", "the way's ends"];
+    assert_eq!(heard.wait_for(4), expected);
+}
+
+struct Named(&'static str, Heard);
+
+impl Interceptor for Named {
+    fn begin(&self, _: &mut CallStart<'_>) -> Result<(), Status> {
+        self.1.note(format!("{} begins", self.0));
+        Ok(())
+    }
+
+    fn end(&self, _: &CallEnd<'_>) {
+        self.1.note(format!("{} ends", self.0));
+    }
 }

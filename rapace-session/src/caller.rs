@@ -56,16 +56,20 @@ pub trait AsCaller {
         None
     }
 
-    /// What whoever leads to the peer puts around the calls of typed clients: see `rapace_service::intercept`. It means
-    /// something to them alone.
+    /// What whoever leads to the peer puts around the calls of typed and dynamic clients: see
+    /// `rapace_service::intercept::SharedInterceptors`. It means something to them alone.
     fn interceptors(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        None
+        self.as_caller().around()
     }
 }
 
 impl AsCaller for Caller {
     fn as_caller(&self) -> Caller {
         self.clone()
+    }
+
+    fn interceptors(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.around()
     }
 }
 
@@ -94,6 +98,14 @@ impl Caller {
         match &self.target {
             Target::Session(shared) => Some(Arc::clone(shared)),
             Target::Slot(slot) => slot.peek(),
+        }
+    }
+
+    /// What is around the calls of clients that are made of this.
+    fn around(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        match &self.target {
+            Target::Session(shared) => shared.around(),
+            Target::Slot(slot) => slot.around(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! No thread belongs to a session. Whoever waits drains the ring meanwhile (`shared/waiting.rs` tells how), so that a reply needs
 //! no hop from thread to thread, and a plain client no thread of its own.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -264,6 +265,12 @@ impl<R: Role> Session<R> {
         machine.go_away(reason, link);
         state.flush();
         self.shared().leave(state);
+    }
+
+    /// Puts this around the calls of all clients that are made of this session, or of a handler's calls, from now on: see
+    /// [`AsCaller`](crate::AsCaller). What is there first stays.
+    pub fn put_around(&self, around: Arc<dyn Any + Send + Sync>) {
+        self.shared().put_around(around);
     }
 
     /// From now on calls by way of a [`CallerSlot`](crate::CallerSlot) are not begun here: they find another session. All others

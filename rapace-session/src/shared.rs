@@ -2,11 +2,12 @@
 
 mod waiting;
 
+use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -55,10 +56,12 @@ pub(crate) struct Shared {
     alarm: Alarm,
     /// Whose executor polls handlers that are not ready, instead of the threads that wait here.
     #[cfg(feature = "tokio")]
-    runtime: std::sync::OnceLock<::tokio::runtime::Handle>,
+    runtime: OnceLock<::tokio::runtime::Handle>,
     handler: Box<dyn Handler>,
     timeouts: Timeouts,
     peer: Arc<PeerInfo>,
+    /// What is around the calls of clients.
+    around: OnceLock<Arc<dyn Any + Send + Sync>>,
     #[cfg(feature = "fault-injection")]
     armed: Option<Box<crate::fault_injection::Armed>>,
 }
@@ -112,7 +115,7 @@ impl Shared {
             view,
             alarm: Alarm::new()?,
             #[cfg(feature = "tokio")]
-            runtime: std::sync::OnceLock::new(),
+            runtime: OnceLock::new(),
             // Without a second descriptor the socket's end has to do.
             pidfd: process.as_ref().and_then(|process| process.as_fd().try_clone_to_owned().ok()),
             process: process.map(Mutex::new),
@@ -121,6 +124,7 @@ impl Shared {
             #[cfg(feature = "fault-injection")]
             armed: crate::fault_injection::Armed::new(config, &peer).map(Box::new),
             peer,
+            around: OnceLock::new(),
         })
     }
 
@@ -128,6 +132,14 @@ impl Shared {
     #[inline]
     pub(crate) fn state(&self) -> Guard<'_, State> {
         self.state.lock()
+    }
+
+    pub(crate) fn put_around(&self, around: Arc<dyn Any + Send + Sync>) {
+        let _ = self.around.set(around);
+    }
+
+    pub(crate) fn around(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.around.get().cloned()
     }
 
     pub(crate) fn side(&self) -> Side {

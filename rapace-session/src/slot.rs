@@ -12,8 +12,9 @@ mod lobby;
 mod route;
 mod timer;
 
+use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::caller::Caller;
 use crate::error::CallError;
@@ -44,6 +45,8 @@ pub(crate) struct Slot {
     turn: AtomicUsize,
     lobby: Lobby,
     gate: Option<Box<dyn Gate>>,
+    /// What is around the calls of clients.
+    around: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 #[derive(Clone)]
@@ -76,7 +79,13 @@ impl CallerSlot {
 
     fn with(absent: Box<dyn OnAbsence>, gate: Option<Box<dyn Gate>>) -> Self {
         let (sessions, turn) = (RwLock::new(Vec::new()), AtomicUsize::new(0));
-        Self(Arc::new(Slot { sessions, turn, lobby: Lobby::new(absent), gate }))
+        Self(Arc::new(Slot { sessions, turn, lobby: Lobby::new(absent), gate, around: OnceLock::new() }))
+    }
+
+    /// Puts this around the calls of all clients that are made of it from now on: see [`AsCaller`](crate::AsCaller). What is
+    /// there first stays.
+    pub fn put_around(&self, around: Arc<dyn Any + Send + Sync>) {
+        let _ = self.0.around.set(around);
     }
 
     /// From now on this is the session, and the only one.
@@ -142,6 +151,10 @@ impl fmt::Debug for CallerSlot {
 }
 
 impl Slot {
+    pub(crate) fn around(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.around.get().cloned()
+    }
+
     /// A session for a call: the preferred one if it is there, or that with the fewest calls in flight.
     pub(crate) fn pick(&self, preferred: Option<&Arc<Shared>>) -> Option<Found> {
         let sessions = self.sessions.read();

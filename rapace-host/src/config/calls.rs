@@ -19,8 +19,9 @@ use crate::document::{Document, Step};
 pub struct CallsConfig {
     /// Around the calls that plugins make to the host.
     pub incoming: CallRules,
-    /// Around the calls that the host makes to plugins: those of typed clients, and of
-    /// [`PluginHandle::call`](crate::PluginHandle::call).
+    /// Around the calls that the host makes to plugins: those of typed and of dynamic clients, whatever way to the plugin they
+    /// were made of and whenever that was, and those of [`PluginHandle::call`](crate::PluginHandle::call). Calls by bytes of a
+    /// [`Caller`](rapace_session::Caller) or a [`Session`](rapace_session::Session) pass nothing: that is what clients are made of.
     pub outgoing: CallRules,
 }
 

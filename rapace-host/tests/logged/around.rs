@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rapace_host::{CallRate, CallRules, CallsConfig, HostConfig, Limit, PluginHandle, Switch, Token};
+use rapace_host::{CallRate, CallRules, CallsConfig, HostConfig, Limit, PluginHandle, PluginSpec, Switch, Token};
+use rapace_service::dynamic::DynamicClient;
 use rapace_service::intercept::{CallSide, MetricsSnapshot};
-use rapace_session::{CallOptions, Code};
+use rapace_service::{BuiltIn, Services};
+use rapace_session::{AsCaller, CallOptions, Code};
 use tracing::Level;
 
-use crate::plugin::{FrontClient, HOST_TOKEN, NAME, TOKEN};
+use crate::plugin::{FrontClient, FrontServer, HOST_TOKEN, NAME, Plugged, TOKEN};
 use crate::{builder, log, spec};
 
 /// The answers of one who has asked its host so many times.
@@ -76,6 +78,59 @@ fn a_method_has_a_rate_of_its_own_for_calls_in_either_direction() {
     assert!(FrontClient::new(&plugin).blocking().ask(0).is_err());
     // The host's own haste is not the plugin's.
     assert_eq!(plugin.scope().overruns(Limit::CallRate), 1);
+    host.shutdown();
+}
+
+fn outgoing(calls: u32) -> CallsConfig {
+    let rules = CallRules { rate: Some(Switch::On(daily(calls))), ..CallRules::default() };
+    CallsConfig { outgoing: rules, ..CallsConfig::default() }
+}
+
+#[test]
+fn rules_hold_for_clients_of_every_kind_and_way() {
+    let host = builder().build().unwrap();
+    let plugin = host.load(spec("every-way").calls(outgoing(3))).unwrap();
+    let session = plugin.session().unwrap();
+    FrontClient::new(&plugin.as_caller()).blocking().ask(0).unwrap();
+    FrontClient::new(&session).blocking().ask(0).unwrap();
+    let dynamic = DynamicClient::new(&plugin, session.peer().registry.clone());
+    dynamic.call_blocking("test.Front.ask", &0.into()).unwrap();
+    // That was all.
+    let refused = dynamic.call_blocking("test.Front.ask", &0.into()).unwrap_err();
+    assert!(refused.to_string().contains("test.Front.ask is called too often"), "{refused}");
+    for refused in [FrontClient::new(&session), FrontClient::new(&plugin.as_caller()), FrontClient::new(&plugin)] {
+        assert_eq!(refused.blocking().ask(0).unwrap_err().code(), Code::ResourceExhausted);
+    }
+    host.shutdown();
+}
+
+#[test]
+fn rules_hold_for_direct_calls_of_a_built_in_plugin() {
+    let host = builder().build().unwrap();
+    let built_in = BuiltIn::new("built-in", "1.0.0", Services::new().add(FrontServer::new(Plugged))).unwrap();
+    let rules = CallRules { metrics: Some(true), ..outgoing(2).outgoing };
+    let rules = CallsConfig { outgoing: rules, ..CallsConfig::default() };
+    let plugin = host.load(PluginSpec::built_in(&built_in).calls(rules)).unwrap();
+    let client = FrontClient::new(&plugin).blocking();
+    assert_eq!((client.ask(0).unwrap().0, client.ask(0).unwrap().0), (0, 0));
+    assert_eq!(client.ask(0).unwrap_err().code(), Code::ResourceExhausted);
+    let MetricsSnapshot { methods } = plugin.call_metrics().unwrap();
+    assert_eq!((methods[0].method, methods[0].ok, methods[0].failed()), ("ask", 2, 1));
+    host.shutdown();
+}
+
+#[test]
+fn the_rules_of_a_new_version_hold_for_clients_that_were_there_before() {
+    let host = builder().build().unwrap();
+    let version = |rules| spec("renewed").calls(rules);
+    let plugin = host.load(version(CallsConfig::default())).unwrap();
+    let before = FrontClient::new(&plugin).blocking();
+    before.ask(0).unwrap();
+    host.reload(&plugin, version(outgoing(1))).unwrap();
+    before.ask(0).unwrap();
+    assert_eq!(before.ask(0).unwrap_err().code(), Code::ResourceExhausted);
+    host.reload(&plugin, version(CallsConfig::default())).unwrap();
+    before.ask(0).unwrap();
     host.shutdown();
 }
 

@@ -41,7 +41,7 @@ impl Back for Host {
     }
 }
 
-struct Plugged;
+pub(crate) struct Plugged;
 
 impl Front for Plugged {
     async fn ask(&self, ctx: &Context, times: u32) -> (u32, Vec<String>) {

@@ -141,18 +141,7 @@ impl Client {
         streams: Streams,
     ) -> Result<(StreamingCall, Watch), CallError> {
         let request = sendable(method, request)?;
-        let (watch, options) = self.begin(method, request.len())?;
-        let opened = {
-            let mut open = pin!(self.caller.open(method.id, &request, streams, &options));
-            poll_fn(|cx| watch.within(|| open.as_mut().poll(cx))).await
-        };
-        match opened {
-            Ok(call) => Ok((call, watch)),
-            Err(error) => {
-                watch.end(Some(&error));
-                Err(error)
-            }
-        }
+        self.open_bytes(method, method.id, &request, streams).await
     }
 }
 

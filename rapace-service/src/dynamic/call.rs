@@ -9,6 +9,7 @@ use rapace_session::{Caller, StreamingCall};
 use serde_json::Value;
 
 use super::{DynamicError, Part, Prepared};
+use crate::watch::Watch;
 
 /// An open call of a method with streams. Dropped before its end, it is cancelled.
 ///
@@ -18,14 +19,19 @@ use super::{DynamicError, Part, Prepared};
 pub struct DynamicCall {
     caller: Caller,
     /// None when the call has ended.
-    call: Option<StreamingCall>,
+    open: Option<Open>,
     prepared: Prepared,
 }
 
+struct Open {
+    call: StreamingCall,
+    watch: Watch,
+}
+
 impl DynamicCall {
-    pub(super) fn new(call: StreamingCall, prepared: Prepared) -> Self {
+    pub(super) fn new(call: StreamingCall, watch: Watch, prepared: Prepared) -> Self {
         // Its own session, whichever one others are called at by now.
-        Self { caller: call.caller(), call: Some(call), prepared }
+        Self { caller: call.caller(), open: Some(Open { call, watch }), prepared }
     }
 
     /// Sends an item as soon as there is room.
@@ -39,13 +45,15 @@ impl DynamicCall {
             return Err(DynamicError::NoItems { method: self.prepared.name.clone() });
         };
         let bytes = json::encode(schema, item).map_err(|error| self.prepared.wrong(Part::Item, error))?;
-        let Some(call) = &self.call else { return Err(self.ended()) };
-        Ok(poll_fn(|cx| call.poll_send(cx, &bytes)).await?)
+        let Some(Open { call, watch }) = &mut self.open else { return Err(self.ended()) };
+        poll_fn(|cx| watch.within(|| call.poll_send(cx, &bytes))).await?;
+        watch.add_request_bytes(bytes.len());
+        Ok(())
     }
 
     /// Says that there are no more items of the caller's.
     pub fn finish(&mut self) {
-        if let Some(call) = &self.call {
+        if let Some(Open { call, .. }) = &self.open {
             call.finish();
         }
     }
@@ -62,11 +70,18 @@ impl DynamicCall {
     ///
     /// When the call fails, or has ended before, or the reply is not what the method gives.
     pub async fn reply(mut self) -> Result<Value, DynamicError> {
-        let Some(call) = self.call.take() else { return Err(self.ended()) };
+        let Some(Open { call, mut watch }) = self.open.take() else { return Err(self.ended()) };
         call.finish();
         // Items that nobody takes would hold up the callee.
-        while poll_fn(|cx| call.poll_item(cx)).await.is_some() {}
-        let reply = poll_fn(|cx| call.poll_reply(cx)).await?;
+        while let Some(item) = poll_fn(|cx| watch.within(|| call.poll_item(cx))).await {
+            watch.add_response_bytes(item.len());
+        }
+        let reply = poll_fn(|cx| watch.within(|| call.poll_reply(cx))).await;
+        if let Ok(reply) = &reply {
+            watch.add_response_bytes(reply.body.len());
+        }
+        watch.end(reply.as_ref().err());
+        let reply = reply?;
         if self.prepared.streams_results { Ok(Value::Null) } else { self.prepared.result(&reply.body) }
     }
 
@@ -95,17 +110,28 @@ impl DynamicCall {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Value, DynamicError>>> {
         // The reply of a method without a stream of results is for `reply`.
-        let Some(call) = self.call.as_ref().filter(|_| self.prepared.streams_results) else {
+        let Some(Open { call, watch }) = self.open.as_mut().filter(|_| self.prepared.streams_results) else {
             return Poll::Ready(None);
         };
-        let item = match ready!(call.poll_item(cx)) {
-            Some(body) => Some(self.prepared.result(&body)),
-            None => ready!(call.poll_reply(cx)).err().map(|error| Err(error.into())),
+        let end = match ready!(watch.within(|| call.poll_item(cx))) {
+            Some(body) => {
+                watch.add_response_bytes(body.len());
+                match self.prepared.result(&body) {
+                    Ok(item) => return Poll::Ready(Some(Ok(item))),
+                    // Dropped, the call is cancelled.
+                    Err(error) => Some(error),
+                }
+            }
+            None => {
+                let error = ready!(watch.within(|| call.poll_reply(cx))).err();
+                if let Some(Open { watch, .. }) = self.open.take() {
+                    watch.end(error.as_ref());
+                }
+                error.map(DynamicError::from)
+            }
         };
-        if !matches!(item, Some(Ok(_))) {
-            self.call = None;
-        }
-        Poll::Ready(item)
+        self.open = None;
+        Poll::Ready(end.map(Err))
     }
 
     fn ended(&self) -> DynamicError {
@@ -117,7 +143,7 @@ impl fmt::Debug for DynamicCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DynamicCall")
             .field("method", &self.prepared.name)
-            .field("ended", &self.call.is_none())
+            .field("ended", &self.open.is_none())
             .finish_non_exhaustive()
     }
 }
