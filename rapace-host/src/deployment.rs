@@ -207,10 +207,10 @@ impl Deployment {
         self.metrics.as_ref().map(MetricsEndpoint::address)
     }
 
-    /// What was found in the directories at the start and refused, with the reasons.
+    /// What is found in the directories and refused, with the reasons: at present, where they are watched, and else at the start.
     #[must_use]
-    pub fn refused(&self) -> &[Rejected] {
-        &self.refused
+    pub fn refused(&self) -> Vec<Rejected> {
+        self.watcher.as_ref().map_or_else(|| self.refused.clone(), Watcher::refused)
     }
 
     /// Where plugins' values are kept, if that is configured.
@@ -263,7 +263,7 @@ impl Deref for Deployment {
 
 impl fmt::Debug for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deployment").field("host", &self.shared.host).field("refused", &self.refused).finish()
+        f.debug_struct("Deployment").field("host", &self.shared.host).field("refused", &self.refused()).finish()
     }
 }
 

@@ -25,7 +25,7 @@ use thiserror::Error;
 
 use crate::discovery::news::{Known, PluginChange};
 use crate::discovery::scanner::Scanner;
-use crate::discovery::{Discovery, Scan};
+use crate::discovery::{Discovery, Rejected, Scan};
 
 /// The name of the thread.
 const THREAD_NAME: &str = "rapace-watch";
@@ -59,7 +59,11 @@ pub struct Watcher {
     /// Closed, it ends the questions that programs are asked.
     stop_asking: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
+    refused: Refused,
 }
+
+/// What the last look has refused.
+type Refused = Arc<Mutex<Vec<Rejected>>>;
 
 impl Watcher {
     /// Looks at the directories, and tells of what changes from then on, on a thread of its own: nothing is looked at while
@@ -80,11 +84,18 @@ impl Watcher {
         let scan = watch.look()?;
         scan.rejected.iter().for_each(|rejected| rejected.log());
         watch.known.update(scan.clone());
+        let refused = Arc::clone(&watch.refused);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned());
         let thread = thread.spawn(move || watch.run(&rung, &stopped)).map_err(WatchError::Thread)?;
-        Ok((Self { bell, stop, stop_asking: Some(stop_asking), thread: Some(thread) }, scan))
+        Ok((Self { bell, stop, stop_asking: Some(stop_asking), thread: Some(thread), refused }, scan))
+    }
+
+    /// What is refused at present, by the last look at the directories. Whoever is told of a change finds it here already.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Rejected> {
+        self.refused.lock().clone()
     }
 }
 
@@ -114,6 +125,7 @@ struct Watch<F> {
     /// Those of them in which a change is one of a plugin.
     inside: Arc<Mutex<BTreeSet<PathBuf>>>,
     known: Known,
+    refused: Refused,
 }
 
 impl<F: FnMut(PluginChange)> Watch<F> {
@@ -128,7 +140,8 @@ impl<F: FnMut(PluginChange)> Watch<F> {
         };
         let path = scanner.directories().first().cloned().unwrap_or_default();
         let inotify = notify::recommended_watcher(heard).map_err(|error| refused(path, error))?;
-        Ok(Self { scanner, bell, told, inotify, watched: BTreeSet::new(), inside, known: Known::default() })
+        let (watched, known, refused) = Default::default();
+        Ok(Self { scanner, bell, told, inotify, watched, inside, known, refused })
     }
 
     fn run(mut self, rung: &Receiver<()>, stop: &AtomicBool) {
@@ -141,7 +154,9 @@ impl<F: FnMut(PluginChange)> Watch<F> {
                 Ok(scan) => scan,
                 Err(error) => {
                     tracing::error!(%error, "changes of plugins may go unnoticed");
-                    self.scanner.scan().0
+                    let scan = self.scanner.scan().0;
+                    self.refused.lock().clone_from(&scan.rejected);
+                    scan
                 }
             };
             for change in self.known.update(scan) {
@@ -191,6 +206,7 @@ impl<F: FnMut(PluginChange)> Watch<F> {
             is_new |= self.watch(path)?;
         }
         *self.inside.lock() = inside;
+        self.refused.lock().clone_from(&scan.rejected);
         if is_new {
             let _ = self.bell.try_send(());
         }

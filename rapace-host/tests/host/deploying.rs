@@ -75,6 +75,27 @@ fn a_directory_is_followed_while_the_host_runs() {
 }
 
 #[test]
+fn what_is_refused_is_told_until_it_is_mended() {
+    let [directory, elsewhere] = [Directory::new(), Directory::new()];
+    put(&directory, &elsewhere, "first", &program("plain"), "version = '1.0.0'");
+    let host = deploy(&directory, "");
+    let refused = || directory.relative(&host.refused());
+    let because =
+        |words: &str| refused().iter().any(|(path, reason)| path == "first.plugin.toml" && reason.contains(words));
+    assert_eq!(refused(), []);
+    directory.put("first", 0o755, program("polite"));
+    eventually("the program is not what its manifest says", || because("SHA-256"));
+    directory.put("broken.plugin.toml", 0o644, "version = 1");
+    eventually("so is a manifest that is wrong", || refused().len() == 2);
+    directory.put("first", 0o755, program("plain"));
+    eventually("the program is", || !because(""));
+    fs::remove_file(directory.at("broken.plugin.toml")).unwrap();
+    eventually("nothing is refused", || refused().is_empty());
+    assert_eq!(role(&host.plugin("first").unwrap()).as_deref(), Some("plain"));
+    host.shutdown();
+}
+
+#[test]
 fn what_is_found_runs_under_the_ceiling() {
     // It needs the test program, which its manifest asks for and the ceiling grants or not.
     let test = std::env::current_exe().unwrap();

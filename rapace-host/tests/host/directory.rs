@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rapace_host::{Discovery, Scan};
+use rapace_host::{Discovery, Rejected, Scan};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::io::ioctl_fionread;
 
@@ -108,10 +108,15 @@ impl Directory {
 
     /// What is refused here, with paths from here.
     pub(crate) fn refusals(&self, scan: &Scan) -> Vec<(String, String)> {
+        self.relative(&scan.rejected)
+    }
+
+    /// The same of what is refused by whatever look.
+    pub(crate) fn relative(&self, refused: &[Rejected]) -> Vec<(String, String)> {
         let here = format!("{}/", self.path().display());
         let relative = |text: String| text.replace(&here, "").replace(here.trim_end_matches('/'), ".");
-        let refused = scan.rejected.iter();
         refused
+            .iter()
             .map(|refused| (relative(refused.path.display().to_string()), relative(refused.reason.to_string())))
             .collect()
     }
