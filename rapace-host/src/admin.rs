@@ -11,9 +11,7 @@ mod logs;
 mod operator;
 
 use std::fmt;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -23,13 +21,9 @@ use thiserror::Error;
 
 use crate::host::PluginHost;
 use crate::plugin::PluginHandle;
+use crate::socket_directory::{SocketDirectoryError, prepare_for};
 use clients::Clients;
 use operator::Operated;
-
-/// Mode bits of a directory to which others than its owner may write.
-const OTHERS_WRITE: u32 = 0o022;
-/// The mode bit of a directory in which nobody may replace what is another's.
-const STICKY: u32 = 0o1000;
 
 /// Where a host's operator connects. Dropped, it is no more, and all who have connected are told so.
 pub struct AdminPoint {
@@ -43,22 +37,9 @@ pub struct AdminPoint {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AdminPointError {
-    /// The directory of the socket is not there, and cannot be made.
-    #[error("{}: {error}", .path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// Others could put another socket in the place of this one.
-    #[error("{}: {problem}", .path.display())]
-    Unsafe {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    /// The directory of the socket cannot be made, or others could put another socket in the place of this one.
+    #[error(transparent)]
+    Directory(#[from] SocketDirectoryError),
     /// The socket cannot be made: another host has it, for example.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -90,11 +71,7 @@ impl PluginHost {
 
     /// The same, with another way to find a plugin's program again.
     pub(crate) fn admin_with(&self, path: &Path, reload: Box<Reload>) -> Result<AdminPoint, AdminPointError> {
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        check_directory(directory)?;
+        prepare_for(path)?;
         let listener = Listener::bind(path)?;
         let attendance = &self.context.attendance;
         let listener = attendance.within(|| AsyncListener::new(listener)).map_err(AdminPointError::Wait)?;
@@ -103,24 +80,6 @@ impl PluginHost {
         attendance.spawn(clients::accept(listener, Arc::downgrade(&clients)));
         tracing::info!(path = %path.display(), "an operator can connect");
         Ok(AdminPoint { path, listener: weak, clients })
-    }
-}
-
-/// Makes the directory if it is not there; refuses one in which others could replace the socket.
-fn check_directory(path: &Path) -> Result<(), AdminPointError> {
-    let failed = |error| AdminPointError::Directory { path: path.to_owned(), error };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let found = std::fs::metadata(path).map_err(failed)?;
-    let unsafe_ = |problem| Err(AdminPointError::Unsafe { path: path.to_owned(), problem });
-    let user = rustix::process::geteuid().as_raw();
-    if ![user, 0].contains(&found.uid()) {
-        return unsafe_(format!("belongs to user {}, expected {user} or root", found.uid()));
-    }
-    match found.mode() {
-        mode if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 => {
-            unsafe_(format!("others may write to it (mode {:o})", mode & 0o7777))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rapace_core::socket::{Listener, Socket, SocketError};
 use rapace_session::Status;
+use thiserror::Error;
 
 use crate::complaint::Complaint;
 use crate::kind::{Connection, NewLife, PluginKind};
 use crate::plugin::{PluginHandle, Shared};
+use crate::socket_directory::{SocketDirectoryError, prepare_for};
 use crate::start::StartCause;
 
 /// The name of the thread.
@@ -33,6 +35,21 @@ pub struct JoinPoint {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Why nobody can join.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JoinPointError {
+    /// The directory of the socket cannot be made, or others could put another socket in the place of this one.
+    #[error(transparent)]
+    Directory(#[from] SocketDirectoryError),
+    /// The socket cannot be made: somebody else listens there, for example.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The thread that listens cannot be started.
+    #[error("cannot start a thread that listens: {0}")]
+    Thread(#[source] io::Error),
+}
+
 impl PluginHandle {
     /// Lets a process that somebody else has started take the place of this plugin's: a program of the SDK does so when it
     /// is run with `--attach PATH`. Only processes of this user can. It is a [reload](PluginHandle::reload): calls in flight
@@ -42,15 +59,17 @@ impl PluginHandle {
     ///
     /// # Errors
     ///
-    /// When nobody can listen at the path.
-    pub fn join_at(&self, path: impl Into<PathBuf>) -> Result<JoinPoint, SocketError> {
+    /// When nobody can listen at the path, or its directory, which is made if it is not there, is one in which others may replace
+    /// the socket.
+    pub fn join_at(&self, path: impl Into<PathBuf>) -> Result<JoinPoint, JoinPointError> {
         let path = path.into();
+        prepare_for(&path)?;
         let listener = Listener::bind(&path)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (plugin, stopped) = (Arc::downgrade(&self.0), Arc::clone(&stop));
         let run = move || accept(&listener, &plugin, &stopped);
         let spawned = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(run);
-        let thread = spawned.map_err(|error| SocketError::Os { operation: "start a thread that listens", error })?;
+        let thread = spawned.map_err(JoinPointError::Thread)?;
         Ok(JoinPoint { path, stop, thread: Some(thread) })
     }
 }
@@ -113,12 +132,12 @@ fn accept(listener: &Listener, plugin: &Weak<Shared>, stop: &AtomicBool) {
 }
 
 impl PluginHandle {
-    /// Somebody has connected.
+    /// Somebody has connected. The plugin goes on as if he had not, until he has shaken hands.
     fn joined(&self, socket: Socket) {
-        let spec = self.0.spec();
+        let present = self.0.spec();
         let joined = |behind| Joined { socket: Mutex::new(Some(socket)), behind };
         // What goes wrong is logged.
-        drop(self.reload((*spec).clone().joined(joined)));
+        drop(self.reload_behind(&present, (*present).clone().joined(joined)));
     }
 }
 

@@ -5,15 +5,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rapace_core::socket::SocketError;
 use thiserror::Error;
 
 use crate::admin::{AdminPoint, AdminPointError};
-use crate::attach::JoinPoint;
+use crate::attach::{JoinPoint, JoinPointError};
 use crate::builder::{BuildError, PluginHostBuilder};
 use crate::config::{HostConfig, PluginSettings, SettingsError};
 use crate::discovery::{Description, Discovery, Found, PluginChange, Rejected, WatchError, Watcher};
@@ -26,6 +24,7 @@ use crate::plugin::PluginHandle;
 #[cfg(feature = "storage")]
 use crate::services::storage::{Storage, StorageOpenError};
 use crate::services::{Events, Logger};
+use crate::socket_directory::{self, SocketDirectoryError};
 use crate::spec::PluginSpec;
 
 /// A running host that was made from a configuration. It is used as the [`PluginHost`] that it is.
@@ -79,14 +78,9 @@ pub enum DeployError {
         /// Why not.
         error: io::Error,
     },
-    /// The directory of the sockets at which plugins join cannot be made.
-    #[error("attach: cannot make the directory {}: {error}", .path.display())]
-    Attach {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
+    /// The directory of the sockets at which plugins join cannot be made, or others could replace them there.
+    #[error("attach: {0}")]
+    Attach(#[from] SocketDirectoryError),
 }
 
 #[cfg(feature = "prometheus")]
@@ -115,7 +109,7 @@ enum Absent {
     #[error(transparent)]
     Reload(#[from] crate::reload::ReloadError),
     #[error("nobody can join it: {0}")]
-    Join(#[from] SocketError),
+    Join(#[from] JoinPointError),
 }
 
 impl PluginHostBuilder {
@@ -153,8 +147,7 @@ impl PluginHostBuilder {
         let host = builder.build()?;
         let metrics = config.metrics.listen.map(|listen| serve_metrics(&host, listen)).transpose()?;
         if let Some(path) = &config.attach {
-            let made = std::fs::create_dir_all(path);
-            made.map_err(|error| DeployError::Attach { path: path.clone(), error })?;
+            socket_directory::prepare(path)?;
         }
         let shared = Arc::new(Shared {
             host,
@@ -248,6 +241,7 @@ impl Deployment {
         for found in &scan.found {
             self.shared.log(&found.name, self.shared.load(found));
         }
+        // Of directories that are watched, the watcher knows.
         self.refused = scan.rejected;
         Ok(())
     }
@@ -382,7 +376,7 @@ impl Shared {
         Ok(())
     }
 
-    fn open_to_join(&self, plugin: &PluginHandle) -> Result<(), SocketError> {
+    fn open_to_join(&self, plugin: &PluginHandle) -> Result<(), JoinPointError> {
         if let Some(directory) = &self.config.attach {
             let name = plugin.name().to_owned();
             let point = plugin.join_at(directory.join(format!("{name}.sock")))?;

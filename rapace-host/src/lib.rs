@@ -118,12 +118,13 @@ mod restarts;
 mod seat;
 mod services;
 mod signals;
+mod socket_directory;
 mod start;
 mod supervisor;
 mod tail;
 
 pub use admin::{AdminPoint, AdminPointError};
-pub use attach::JoinPoint;
+pub use attach::{JoinPoint, JoinPointError};
 pub use breaker::BreakerState;
 pub use builder::{BuildError, PluginHostBuilder, ShutdownTimes};
 pub use config::{
@@ -168,5 +169,6 @@ pub use scope::{Limit, PluginScope};
 pub use services::storage::{PluginStorage, Storage, StorageOpenError};
 pub use services::{Events, Logger, PluginEvents, PluginLogger, Subscription};
 pub use signals::{EndSignal, EndSignals};
+pub use socket_directory::SocketDirectoryError;
 pub use spec::{INHERITED_VARIABLES, PluginSpec};
 pub use start::{StartCause, StartError};

@@ -15,7 +15,7 @@ use crate::lifecycle::PluginState;
 use crate::plugin::{PluginHandle, Shared};
 use crate::seat::Seat;
 use crate::spec::PluginSpec;
-use crate::start::StartError;
+use crate::start::{StartCause, StartError};
 
 /// The plugin's methods that hand over its state: bytes that the one gives, and the other takes.
 const EXPORT_STATE: u32 = 2003;
@@ -69,35 +69,74 @@ impl PluginHandle {
             return Err(ReloadError::OtherPlugin { found: spec.name, expected: Arc::clone(&plugin.name) });
         }
         let _in_transition = plugin.in_transition.lock();
-        tracing::info!(plugin = %plugin.name, program = %spec.kind.describe(), "is being reloaded");
-        let spec = Arc::new(spec.governed_by(&plugin.context.calls));
-        let is_configured_anew = spec.config_data != plugin.spec().config_data;
-        let new = plugin.new_seats(&spec);
-        let old = plugin.seats();
-        let replaced = plugin.start_all(&new).and_then(|()| plugin.hand_over(&old, &new, &spec));
-        if replaced.is_ok() {
-            plugin.history.reloaded();
-        }
-        let retired = if replaced.is_ok() { old } else { new };
-        for seat in &retired {
-            plugin.stop(seat, false);
-        }
-        match &replaced {
-            Ok(()) => {
-                tracing::info!(plugin = %plugin.name, "is reloaded");
-                if let Some(events) = plugin.context.events.as_ref().filter(|_| is_configured_anew) {
-                    events.configured(&plugin.name);
-                }
-            }
-            Err(error) => tracing::warn!(plugin = %plugin.name, %error, "is not reloaded: the old version goes on"),
-        }
-        replaced
+        let version = plugin.start_beside(spec);
+        plugin.replace(version)
+    }
+
+    /// The same in the place of this version, with a start for which nobody else waits who has to do with the plugin.
+    pub(crate) fn reload_behind(&self, present: &Arc<PluginSpec>, spec: PluginSpec) -> Result<(), ReloadError> {
+        let plugin = &self.0;
+        let mut version = plugin.start_beside(spec);
+        let in_transition = plugin.in_transition.lock();
+        version.started = version.started.and_then(|()| plugin.has_place(present, &version.spec, &version.seats));
+        // To end one that has no place concerns nobody else.
+        let _in_transition = version.started.is_ok().then_some(in_transition);
+        plugin.replace(version)
     }
 }
 
+/// A version that was started beside the present one.
+struct Version {
+    spec: Arc<PluginSpec>,
+    seats: Vec<Arc<Seat>>,
+    started: Result<(), ReloadError>,
+}
+
 impl Shared {
-    fn start_all(self: &Arc<Self>, seats: &[Arc<Seat>]) -> Result<(), ReloadError> {
-        seats.iter().try_for_each(|seat| Ok(self.start(seat, true)?))
+    fn start_beside(self: &Arc<Self>, spec: PluginSpec) -> Version {
+        tracing::info!(plugin = %self.name, program = %spec.kind.describe(), "is being reloaded");
+        let spec = Arc::new(spec.governed_by(&self.context.calls));
+        let seats = self.new_seats(&spec);
+        let started = seats.iter().try_for_each(|seat| Ok(self.start(seat, true)?));
+        Version { spec, seats, started }
+    }
+
+    /// Whether a version may still take the place of this one, which nobody has kept for it.
+    fn has_place(&self, present: &Arc<PluginSpec>, spec: &PluginSpec, seats: &[Arc<Seat>]) -> Result<(), ReloadError> {
+        let cause = if let Some(cause) = self.is_at_its_end() {
+            cause
+        } else if !Arc::ptr_eq(present, &self.spec()) {
+            StartCause::NoPlace("another version has taken it")
+        } else if seats.iter().any(|seat| seat.state() != PluginState::Running) {
+            StartCause::NoPlace("it has ended again")
+        } else {
+            return Ok(());
+        };
+        Err(StartError::new(spec, cause).into())
+    }
+
+    /// Gives a version the place of the present one if it has started, and ends the one that is not to go on.
+    fn replace(self: &Arc<Self>, Version { spec, seats: new, started }: Version) -> Result<(), ReloadError> {
+        let is_configured_anew = spec.config_data != self.spec().config_data;
+        let old = self.seats();
+        let replaced = started.and_then(|()| self.hand_over(&old, &new, &spec));
+        if replaced.is_ok() {
+            self.history.reloaded();
+        }
+        let retired = if replaced.is_ok() { old } else { new };
+        for seat in &retired {
+            self.stop(seat, false);
+        }
+        match &replaced {
+            Ok(()) => {
+                tracing::info!(plugin = %self.name, "is reloaded");
+                if let Some(events) = self.context.events.as_ref().filter(|_| is_configured_anew) {
+                    events.configured(&self.name);
+                }
+            }
+            Err(error) => tracing::warn!(plugin = %self.name, %error, "is not reloaded: the old version goes on"),
+        }
+        replaced
     }
 
     /// Gives calls, and state if there is some, to the new version.

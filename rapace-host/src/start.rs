@@ -84,6 +84,9 @@ pub enum StartCause {
     /// The host has forgotten the plugin.
     #[error("it has been unloaded")]
     Unloaded,
+    /// It was started beside the plugin, and cannot take its place any more.
+    #[error("there is no place for it: {0}")]
+    NoPlace(&'static str),
     /// There is no such program.
     #[error("there is no such program")]
     NotFound,

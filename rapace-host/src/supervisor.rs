@@ -244,7 +244,9 @@ impl Shared {
         self.context.attendance.after(pause, move || {
             let Some(plugin) = plugin.upgrade() else { return };
             let _in_transition = plugin.in_transition.lock();
-            if seat.is_armed(timer) {
+            // Of a version that has yet to take its place it depends on that what follows.
+            let is_seated = plugin.seats().iter().any(|seated| Arc::ptr_eq(seated, &seat));
+            if is_seated && seat.is_armed(timer) {
                 // What went wrong is logged, and asks the policy what follows.
                 drop(plugin.start(&seat, false));
             }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use rapace_host::AdminPointError;
+use rapace_host::{AdminPointError, SocketDirectoryError};
 use rapace_session::{Config, NoService, Session};
 
 use crate::{Stand, eventually};
@@ -51,7 +51,7 @@ fn a_directory_in_which_others_may_write_is_refused_and_one_that_is_missing_is_m
     fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
     let error = stand.host.admin_at(open.join("admin.sock")).unwrap_err();
     assert_eq!(error.to_string(), format!("{}: others may write to it (mode 777)", open.display()));
-    assert!(matches!(error, AdminPointError::Unsafe { .. }));
+    assert!(matches!(error, AdminPointError::Directory(SocketDirectoryError::Unsafe { .. })));
     fs::set_permissions(&open, PermissionsExt::from_mode(0o1777)).unwrap();
     stand.host.admin_at(open.join("admin.sock")).unwrap();
     let new = stand.directory.0.join("new/below");
@@ -60,5 +60,6 @@ fn a_directory_in_which_others_may_write_is_refused_and_one_that_is_missing_is_m
     drop(point);
     let file = stand.directory.0.join("file");
     fs::write(&file, "").unwrap();
-    assert!(matches!(stand.host.admin_at(file.join("x")).unwrap_err(), AdminPointError::Directory { .. }));
+    let error = stand.host.admin_at(file.join("x")).unwrap_err();
+    assert!(matches!(error, AdminPointError::Directory(SocketDirectoryError::Missing { .. })), "{error}");
 }

@@ -1,13 +1,18 @@
 //! Plugins that somebody else has started.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
-use rapace_host::{PluginHost, PluginSpec, PluginState, RestartPolicy, Supervision};
-use rapace_session::CallOptions;
+use rapace_core::socket::Socket;
+use rapace_host::{JoinPointError, PluginHost, PluginSpec, PluginState, RestartPolicy, Supervision};
+use rapace_session::{CallOptions, Handshake, NoService, PeerB};
 
+use crate::directory::Directory;
 use crate::plugin::{JOIN, PID, ROLE};
-use crate::{config, eventually, spec};
+use crate::{PATIENCE, config, eventually, spec, watched, with_patience};
 
 fn path(name: &str) -> std::path::PathBuf {
     std::env::temp_dir().join(format!("rapace-{}-{name}.sock", std::process::id()))
@@ -66,4 +71,54 @@ fn a_plugin_that_only_people_start_is_there_when_they_do() {
     assert!(plugin.shutdown().unwrap().acknowledged.is_ok());
     assert!(child.wait().unwrap().success());
     assert_eq!(plugin.state(), PluginState::Stopped);
+}
+
+#[test]
+fn who_joins_and_says_nothing_holds_up_nobody_and_comes_too_late() {
+    let (host, changes) = watched(with_patience(PATIENCE * 10));
+    let plugin = host.load(spec("plain")).unwrap();
+    let started = plugin.process_id();
+    let point = plugin.join_at(path("silent")).unwrap();
+    let silent = Socket::connect(point.path()).unwrap();
+    while changes.recv_timeout(PATIENCE).unwrap().instance != 1 {}
+    // Whoever waited for him would do so for ten times as long as this test waits for them.
+    let (sender, done) = mpsc::channel();
+    let restarted = plugin.clone();
+    thread::spawn(move || {
+        restarted.restart().unwrap();
+        sender.send(restarted.process_id()).unwrap();
+        restarted.reload(spec("plain")).unwrap();
+        sender.send(restarted.process_id()).unwrap();
+    });
+    let pids = [(); 2].map(|()| done.recv_timeout(PATIENCE).unwrap());
+    assert!(pids[0] != started && pids[1] != pids[0]);
+    // He has joined another version.
+    let session = Handshake::<PeerB>::accept(silent, config()).unwrap().finish(NoService).unwrap();
+    session.serve();
+    assert_eq!((plugin.process_id(), plugin.state()), (pids[1], PluginState::Running));
+    let mut told = std::iter::from_fn(|| changes.recv_timeout(PATIENCE).ok());
+    assert!(told.any(|change| (change.instance, change.to) == (1, PluginState::Stopped)));
+}
+
+#[test]
+fn nobody_joins_where_others_may_replace_the_socket() {
+    let directory = Directory::new();
+    directory.directory("open");
+    directory.mode("open", 0o777);
+    let host = PluginHost::builder(config()).build().unwrap();
+    let plugin = host.keep(PluginSpec::by_hand("debugged")).unwrap();
+    let error = plugin.join_at(directory.at("open/p.sock")).unwrap_err();
+    let expected = format!("{}: others may write to it (mode 777)", directory.at("open").display());
+    assert_eq!(error.to_string(), expected);
+    assert!(matches!(error, JoinPointError::Directory(_)));
+    let point = plugin.join_at(directory.at("new/below/p.sock")).unwrap();
+    assert_eq!(fs::metadata(directory.at("new/below")).unwrap().mode() & 0o7777, 0o700);
+    drop(point);
+    // Where the configuration says that plugins join, it is the same for all of them.
+    let text = format!("name = 'h'\nversion = '1'\nattach = '{}'\n", directory.at("open").display());
+    let file = rapace_host::HostConfig::from_toml(&text, "host.toml".as_ref(), |_| None).unwrap();
+    let error = PluginHost::builder(config()).deploy(file.clone()).unwrap_err();
+    assert_eq!(error.to_string(), format!("attach: {expected}"));
+    fs::set_permissions(directory.at("open"), PermissionsExt::from_mode(0o700)).unwrap();
+    PluginHost::builder(config()).deploy(file).unwrap();
 }
