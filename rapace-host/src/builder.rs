@@ -37,12 +37,15 @@ pub struct ShutdownTimes {
     pub exit: Duration,
     /// For the end of the process behind SIGTERM; then comes SIGKILL. Default 2 s.
     pub terminate: Duration,
+    /// At a reload with state to hand over, for the old version to give it, and for each process of the new one to take it. Calls
+    /// wait meanwhile. Default 10 s.
+    pub hand_over: Duration,
 }
 
 impl Default for ShutdownTimes {
     fn default() -> Self {
-        let [drain, acknowledge, exit, terminate] = [5, 5, 2, 2].map(Duration::from_secs);
-        Self { drain, acknowledge, exit, terminate }
+        let [drain, acknowledge, exit, terminate, hand_over] = [5, 5, 2, 2, 10].map(Duration::from_secs);
+        Self { drain, acknowledge, exit, terminate, hand_over }
     }
 }
 

@@ -478,7 +478,8 @@ impl OnAbsence for Absent {
             return Absence::Refused(Status::new(Code::Unavailable, "the host of the plugin is gone"));
         };
         if plugin.holds_calls.load(Ordering::SeqCst) {
-            return Absence::Coming { within: self.wait };
+            // Whoever holds them has times of its own for all that it does, and lets go of them behind that.
+            return Absence::Coming { within: Duration::MAX };
         }
         // One that takes no more calls, and has yet to end: what becomes of it decides. Looked at again behind the note, which
         // whoever notices its end reads.

@@ -170,7 +170,7 @@ impl Shared {
         if !old.iter().all(|instance| instance.session.calls_ended(waited)) {
             return Err(ReloadError::Busy { plugin: plugin(), waited });
         }
-        let options = CallOptions::new().deadline(self.context.config.timeouts.start);
+        let options = CallOptions::new().deadline(self.context.shutdown_times.hand_over);
         let failed = |action| move |error| ReloadError::State { plugin: plugin(), action, error };
         let state = exporter.session.call(EXPORT_STATE, b"", &options).map_err(failed("export"))?;
         for instance in new.iter().filter_map(|seat| seat.instance()) {

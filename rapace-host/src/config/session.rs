@@ -166,4 +166,9 @@ pub(super) struct ShutdownTimesInFile {
     #[serde(deserialize_with = "quantity")]
     #[schemars(with = "Written<Duration>")]
     terminate: Duration,
+    /// At a reload with state to hand over, for the old version to give it, and for each process of the new one to take it.
+    /// Default 10s.
+    #[serde(deserialize_with = "quantity")]
+    #[schemars(with = "Written<Duration>")]
+    hand_over: Duration,
 }

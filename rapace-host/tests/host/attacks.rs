@@ -338,7 +338,7 @@ fn a_plugin_that_calls_its_host_is_at_work() {
 #[test]
 fn times_without_end_are_no_overflow() {
     const MAX: Duration = Duration::MAX;
-    let times = ShutdownTimes { drain: MAX, acknowledge: MAX, exit: MAX, terminate: MAX };
+    let times = ShutdownTimes { drain: MAX, acknowledge: MAX, exit: MAX, terminate: MAX, hand_over: MAX };
     let timeouts = Timeouts { start: MAX, liveness: MAX, ..Timeouts::default() };
     let host = PluginHost::builder(Config { timeouts, ..config() }).shutdown_times(times).build().unwrap();
     let backoff = Backoff { first: MAX, most: MAX, factor: f64::INFINITY, jitter: f64::NAN };

@@ -15,7 +15,13 @@ const HOST: &str = "RAPACE_TEST_HOST";
 #[test]
 fn host_process() {
     let Ok(role) = std::env::var(HOST) else { return };
-    let patient = ShutdownTimes { drain: PATIENCE, acknowledge: PATIENCE, exit: PATIENCE, terminate: PATIENCE };
+    let patient = ShutdownTimes {
+        drain: PATIENCE,
+        acknowledge: PATIENCE,
+        exit: PATIENCE,
+        terminate: PATIENCE,
+        ..ShutdownTimes::default()
+    };
     let host = PluginHost::builder(config()).shutdown_times(patient).build().unwrap();
     let signals = host.end_signals().unwrap();
     let plugins = ["first", &role].map(|name| host.load(spec(name).env(ROLE, name)).unwrap());

@@ -12,7 +12,8 @@ use crate::{PATIENCE, config, eventually, gate, in_words, is_there, spec, watche
 
 const TINY: Duration = Duration::from_millis(100);
 /// Gives up soon; only behind SIGTERM it is sure of the end, if the plugin does not ignore it.
-const QUICK: ShutdownTimes = ShutdownTimes { drain: TINY, acknowledge: TINY, exit: TINY, terminate: PATIENCE };
+const QUICK: ShutdownTimes =
+    ShutdownTimes { drain: TINY, acknowledge: TINY, exit: TINY, terminate: PATIENCE, hand_over: PATIENCE };
 
 fn echo_works(plugin: &PluginHandle) {
     let reply = plugin.call(ECHO, b"are you there?", &CallOptions::new()).unwrap();

@@ -57,7 +57,7 @@ fn plugin_process() {
         let registry = match role.as_str() {
             "stranger" => super::registry::<u64>(),
             "typed" => super::typed_registry(),
-            "counter" | "forgetful counter" => super::stateful_registry(),
+            "counter" | "forgetful counter" | "slow counter" => super::stateful_registry(),
             _ => super::registry::<u32>(),
         };
         let config = Config { registry, ..Config::new(role.as_str(), "1.0.0") };
@@ -145,6 +145,7 @@ fn services(role: &str, host: HostHandle) -> Router {
             COUNTED.store(u64::from_le_bytes(call.body().try_into().unwrap()), SeqCst);
             call.reply(b"");
         }),
+        "slow counter" => counter(services).method(IMPORT_STATE, |_| endless()),
         "forgetful counter" => counter(services).method(IMPORT_STATE, |call: IncomingCall| {
             call.fail(Status::new(Code::DataLoss, "what was it"));
         }),

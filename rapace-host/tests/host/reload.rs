@@ -7,7 +7,7 @@ use rapace_host::{PluginHandle, PluginHost, PluginScope, PluginSpec, PluginState
 use rapace_session::{AsCaller, CallOptions};
 
 use crate::plugin::{COUNT, ECHO, ENDLESS, INSTANCE_ROLE};
-use crate::{PATIENCE, config, eventually, in_words, is_there, spec, watched};
+use crate::{PATIENCE, config, eventually, in_words, is_there, spec, watched, with_patience};
 
 /// A version of the plugin `plain`: the program has another role.
 fn version(role: &str) -> PluginSpec {
@@ -146,6 +146,23 @@ fn a_version_that_does_not_take_the_state_does_not_take_the_place() {
     let count = || plugin.call(COUNT, b"", &CallOptions::new()).unwrap().body[0];
     assert_eq!(count(), 1);
     let error = plugin.reload(version("forgetful counter")).unwrap_err();
+    assert!(matches!(error, ReloadError::State { action: "import", .. }), "{error}");
+    assert_eq!(count(), 2);
+}
+
+#[test]
+fn a_hand_over_has_a_time_of_its_own() {
+    let hand_over = std::time::Duration::from_millis(300);
+    let times = rapace_host::ShutdownTimes { hand_over, ..Default::default() };
+    // Ten times as long as a test waits: what is bounded by the time for starts does not end.
+    let host = with_patience(PATIENCE * 10).shutdown_times(times).build().unwrap();
+    let plugin = host.load(version("counter")).unwrap();
+    let count = || plugin.call(COUNT, b"", &CallOptions::new()).unwrap().body[0];
+    assert_eq!(count(), 1);
+    let (sender, reloaded) = std::sync::mpsc::channel();
+    let replaced = plugin.clone();
+    thread::spawn(move || sender.send(replaced.reload(version("slow counter"))));
+    let error = reloaded.recv_timeout(PATIENCE).unwrap().unwrap_err();
     assert!(matches!(error, ReloadError::State { action: "import", .. }), "{error}");
     assert_eq!(count(), 2);
 }
