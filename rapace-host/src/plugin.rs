@@ -114,7 +114,7 @@ impl PluginHandle {
         let spec = Arc::new(spec.governed_by(&context.calls));
         let gate = PluginGate::new(Arc::clone(&name), spec.supervision.breaker);
         let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
-            let absent = Absent { plugin: Weak::clone(me), wait: context.config.timeouts.start };
+            let absent = Absent(Weak::clone(me));
             let slot = CallerSlot::gated(absent, AtGate(Arc::clone(&gate)));
             let around = SharedInterceptors::new();
             slot.put_around(around.around());
@@ -460,6 +460,11 @@ impl Drop for HeldCalls<'_> {
 }
 
 impl Shared {
+    /// Whether calls may wait for a start that nobody but the policy makes.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.supervision().calls_wait && self.seats().iter().any(|seat| seat.is_coming())
+    }
+
     /// What is said to a call when there is no session.
     pub(crate) fn absence(&self) -> Status {
         Status::new(Code::Unavailable, format!("plugin {} is {}", self.name, self.state()))
@@ -467,35 +472,35 @@ impl Shared {
 }
 
 /// Answers calls that find no session.
-struct Absent {
-    plugin: Weak<Shared>,
-    wait: Duration,
-}
+struct Absent(Weak<Shared>);
 
 impl OnAbsence for Absent {
     fn absent(&self) -> Absence {
-        let Some(plugin) = self.plugin.upgrade() else {
+        let Some(plugin) = self.0.upgrade() else {
             return Absence::Refused(Status::new(Code::Unavailable, "the host of the plugin is gone"));
         };
         if plugin.holds_calls.load(Ordering::SeqCst) {
             // Whoever holds them has times of its own for all that it does, and lets go of them behind that.
             return Absence::Coming { within: Duration::MAX };
         }
+        let timeouts = &plugin.context.config.timeouts;
+        let within = if plugin.supervision().calls_wait { timeouts.call } else { timeouts.start };
         // One that takes no more calls, and has yet to end: what becomes of it decides. Looked at again behind the note, which
         // whoever notices its end reads.
         let is_leaving = || plugin.seats().iter().any(|seat| seat.state() == PluginState::Running);
         if is_leaving() {
             plugin.is_awaited.store(true, Ordering::SeqCst);
             if is_leaving() {
-                return Absence::Coming { within: self.wait };
+                return Absence::Coming { within };
             }
         }
-        if !plugin.seats().iter().any(|seat| seat.is_asleep()) {
+        if plugin.seats().iter().any(|seat| seat.is_asleep()) {
+            let sleeper = Arc::clone(&plugin);
+            plugin.context.attendance.soon(move || sleeper.wake());
+        } else if !plugin.is_coming() {
             return Absence::Refused(plugin.absence());
         }
-        let sleeper = Arc::clone(&plugin);
-        plugin.context.attendance.soon(move || sleeper.wake());
-        Absence::Coming { within: self.wait }
+        Absence::Coming { within }
     }
 }
 

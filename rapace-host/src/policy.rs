@@ -102,6 +102,10 @@ pub struct Supervision {
     /// Whether the host can do without it: where it is critical and does not start, or is put into quarantine, neither is
     /// the host healthy. Default no.
     pub critical: bool,
+    /// Whether calls wait when it has ended and is to be started again: in the pause before that, and during the start. A call
+    /// waits within its deadline, and one without as long as a call may take (`timeouts.call`). It is refused when nothing is to be
+    /// waited for any more, as in quarantine. Default no: calls are refused at once.
+    pub calls_wait: bool,
 }
 
 impl Default for Supervision {
@@ -115,6 +119,7 @@ impl Default for Supervision {
             idle_timeout: None,
             instances: NonZeroU16::MIN,
             critical: false,
+            calls_wait: false,
         }
     }
 }

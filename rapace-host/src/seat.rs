@@ -38,6 +38,8 @@ struct Life {
     rests: bool,
     /// How often somebody has set about to start it.
     starts: u64,
+    /// The policy has yet to say what follows its end.
+    is_undecided: bool,
 }
 
 /// What goes along with a chain of transitions, and what comes of it.
@@ -79,8 +81,8 @@ impl Seat {
     pub(crate) fn new(number: u32, spec: &Arc<PluginSpec>) -> Self {
         let (instance, crash, restarts) = (None, None, Restarts::default());
         let (state, timer) = (PluginState::Discovered, 0);
-        let life =
-            Life { state, instance, crash, restarts, timer, is_used: false, idle: false, rests: false, starts: 0 };
+        let (is_used, idle, rests, starts, is_undecided) = Default::default();
+        let life = Life { state, instance, crash, restarts, timer, is_used, idle, rests, starts, is_undecided };
         Self { number, spec: Arc::clone(spec), life: Mutex::new(life) }
     }
 
@@ -107,6 +109,18 @@ impl Seat {
             PluginState::Draining | PluginState::ShuttingDown | PluginState::Stopped | PluginState::Crashed
         );
         life.idle && sleeps
+    }
+
+    /// Whether it has ended and may come back by itself, or is about to.
+    pub(crate) fn is_coming(&self) -> bool {
+        let life = self.life.lock();
+        life.is_undecided
+            || matches!(life.state, PluginState::Backoff | PluginState::Connected | PluginState::Initializing)
+    }
+
+    /// What the policy has said of its end is done.
+    pub(crate) fn is_decided(&self) {
+        self.life.lock().is_undecided = false;
     }
 
     /// Something takes it; says whether something has had it before.
@@ -167,6 +181,7 @@ impl Seat {
         }
         let (to, actions) = life.state.after(event)?;
         let step = Step { from: std::mem::replace(&mut life.state, to), to, actions };
+        life.is_undecided |= actions.contains(&PluginAction::AskPolicy);
         // Who is being stopped knows already why.
         let is_stopping = matches!(step.from, PluginState::Draining | PluginState::ShuttingDown);
         if !is_stopping && matches!(event, PluginEvent::Drain | PluginEvent::Exited | PluginEvent::Died) {

@@ -28,7 +28,7 @@ impl Shared {
     /// Makes a transition, does what it asks for, and goes on with what comes of that; says whether there was one.
     pub(crate) fn drive(self: &Arc<Self>, seat: &Arc<Seat>, event: PluginEvent, passage: &mut Passage) -> bool {
         let mut next = Some(event);
-        let mut stepped = false;
+        let (mut stepped, mut ended) = (false, false);
         while let Some(event) = next.take() {
             let crash = passage.crash.clone();
             let Some(step) = seat.step(event, passage, |step| self.note(seat, step)) else { break };
@@ -52,11 +52,27 @@ impl Shared {
             }
             step.actions.iter().for_each(|action| self.do_at_once(seat, *action, passage));
             self.tell();
+            ended |= step.actions.contains(&PluginAction::AskPolicy);
             for action in step.actions {
                 next = self.take_time(seat, *action, passage).or(next);
             }
         }
+        if ended {
+            seat.is_decided();
+        }
+        if stepped {
+            self.release_calls();
+        }
         stepped
+    }
+
+    /// Calls that wait are refused where there is nothing to wait for any more.
+    fn release_calls(&self) {
+        let waits = self.supervision().calls_wait && !self.holds_calls.load(Ordering::SeqCst);
+        let may_come = |seat: &Arc<Seat>| seat.state() == PluginState::Running || seat.is_asleep() || seat.is_coming();
+        if waits && !self.seats().iter().any(may_come) {
+            self.slot.fail(&self.absence());
+        }
     }
 
     fn note(&self, seat: &Seat, step: &Step) {
@@ -271,7 +287,7 @@ impl Shared {
             && let Some(Err(error)) = results.into_iter().next()
         {
             self.slot.fail(&Status::new(Code::Unavailable, error.to_string()));
-        } else if self.state() != PluginState::Running {
+        } else if self.state() != PluginState::Running && !self.is_coming() {
             // Somebody else has decided meanwhile that it does not wake.
             self.slot.fail(&self.absence());
         }

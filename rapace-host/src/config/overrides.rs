@@ -54,6 +54,8 @@ pub struct SupervisionOverrides {
     pub instances: Option<NonZeroU16>,
     /// Whether the host is unhealthy without it.
     pub critical: Option<bool>,
+    /// Whether calls wait when it has ended and is to be started again, rather than be refused.
+    pub calls_wait: Option<bool>,
 }
 
 /// What differs in how soon a plugin is started again.
@@ -127,6 +129,7 @@ impl SupervisionOverrides {
             idle_timeout: self.idle_timeout.map_or(base.idle_timeout, Switch::on),
             instances: self.instances.unwrap_or(base.instances),
             critical: self.critical.unwrap_or(base.critical),
+            calls_wait: self.calls_wait.unwrap_or(base.calls_wait),
         }
     }
 

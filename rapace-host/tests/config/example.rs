@@ -38,6 +38,7 @@ fn in_code() -> HostConfig {
         idle_timeout: Some(Switch::Off),
         instances: Some(NonZeroU16::MIN),
         critical: Some(false),
+        calls_wait: Some(false),
     };
     let shout = PluginConfig {
         program: Some("conf/bin/shout".into()),

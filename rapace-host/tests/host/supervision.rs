@@ -264,6 +264,76 @@ fn too_many_failures_open_the_breaker() {
     echo(&plugin).unwrap();
 }
 
+/// Calls wait, and the pauses are long enough to be met.
+fn calls_wait(restarts: u32) -> Supervision {
+    let mut supervision = Supervision { calls_wait: true, ..restarting(RestartPolicy::OnFailure, restarts) };
+    (supervision.backoff.first, supervision.backoff.most) = [Duration::from_millis(300); 2].into();
+    supervision
+}
+
+#[test]
+fn calls_wait_for_the_next_start_if_they_may() {
+    let (host, changes) = watched(PluginHost::builder(config()));
+    let plugin = host.load(spec("plain").supervision(calls_wait(u32::MAX))).unwrap();
+    until(&changes, PluginState::Running);
+    for _ in 0..3 {
+        plugin.kill();
+        until(&changes, PluginState::Backoff);
+        plugin.call(ECHO, b"any", &CallOptions::new().deadline(PATIENCE)).unwrap();
+        until(&changes, PluginState::Running);
+        // Nobody has noticed its end.
+        exit(&plugin, 3);
+        plugin.call(ECHO, b"any", &CallOptions::new().deadline(PATIENCE)).unwrap();
+        until(&changes, PluginState::Running);
+    }
+    // No longer than it may.
+    plugin.kill();
+    let error = plugin.call(ECHO, b"any", &CallOptions::new().deadline(Duration::from_millis(1))).unwrap_err();
+    assert!(!error.may_have_run(), "{error}");
+}
+
+#[test]
+fn an_idempotent_call_goes_on_in_the_next_life() {
+    let (sender, begun) = mpsc::channel();
+    let services = move |_: &PluginScope| {
+        let sender = sender.clone();
+        move |call: rapace_session::IncomingCall| drop(sender.send(call))
+    };
+    let host = PluginHost::builder(config()).services(services).build().unwrap();
+    let plugin = host.load(spec("plain").supervision(calls_wait(u32::MAX))).unwrap();
+    let options = CallOptions::new().deadline(PATIENCE).idempotent();
+    thread::scope(|scope| {
+        let asks = scope.spawn(|| plugin.call(crate::plugin::ASK, b"", &options));
+        let _first = begun.recv_timeout(PATIENCE).unwrap();
+        plugin.kill();
+        begun.recv_timeout(PATIENCE).unwrap().reply(b"again");
+        assert!(asks.join().unwrap().unwrap().body == b"again"[..]);
+    });
+}
+
+#[test]
+fn calls_that_wait_are_refused_when_nothing_comes_any_more() {
+    let (host, changes) = watched(PluginHost::builder(config()));
+    let plugin = host.keep(spec("dies at start").supervision(calls_wait(1))).unwrap();
+    until(&changes, PluginState::Backoff);
+    // Longer than this test waits.
+    let patient = CallOptions::new().deadline(10 * PATIENCE);
+    let refusal = |plugin: &PluginHandle, act: &dyn Fn()| {
+        let (caller, (sender, called), patient) = (plugin.clone(), mpsc::channel(), patient.clone());
+        thread::spawn(move || sender.send(caller.call(ECHO, b"any", &patient)));
+        act();
+        called.recv_timeout(PATIENCE).unwrap().unwrap_err().to_string()
+    };
+    let refused = refusal(&plugin, &|| {});
+    assert!(refused.ends_with("plugin dies at start is Quarantined"), "{refused}");
+    let mut long = calls_wait(9);
+    (long.backoff.first, long.backoff.most) = (10 * PATIENCE, 10 * PATIENCE);
+    let plugin = host.load(spec("plain").supervision(long)).unwrap();
+    plugin.kill();
+    let refused = refusal(&plugin, &|| drop(plugin.shutdown()));
+    assert!(refused.ends_with("plugin plain is Stopped"), "{refused}");
+}
+
 #[test]
 fn calls_wait_while_a_plugin_is_restarted() {
     let host = Arc::new(PluginHost::builder(config()).build().unwrap());
