@@ -73,6 +73,8 @@ impl Instance {
         if let Some(reason) = spec.unconfined() {
             return Err(of_cause(StartCause::NotSandboxed(reason)));
         }
+        // What the last life has started may hold what this one needs.
+        scope.ends().wait();
         let Connection { socket, process, output, sandbox, enclosure } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
@@ -189,10 +191,12 @@ impl Instance {
         (ending, self.kill())
     }
 
-    /// Kills the process if it has not ended, reaps it, and says how it ended.
+    /// Kills the process if it has not ended, with all that it has started, reaps it, and says how it ended.
     pub(crate) fn kill(&self) -> Option<ExitStatus> {
         self.settle();
-        self.session.reap(Duration::ZERO)
+        let exit = self.session.reap(Duration::ZERO);
+        self.scope.ends().wait();
+        exit
     }
 
     /// What is to be said of its end, which nobody asked for; a process that goes on is killed.

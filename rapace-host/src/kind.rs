@@ -175,7 +175,8 @@ fn start(
     let pipe = || std::io::pipe().map_err(StartCause::os("make a pipe"));
     let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
     command.stdin(theirs.into_fd()).stdout(their_stdout).stderr(their_stderr);
-    let enclosure = Arc::new(Enclosure::around(&mut command, life.scope, life.host.map(|host| &host.cgroups)));
+    let enclosure = Enclosure::around(&mut command, life.scope, life.host.map(|host| &host.cgroups));
+    let enclosure = Arc::new(enclosure.reaped_by(life.host.and_then(|host| host.attendance.handle())));
     let spawned = match life.scope.permissions() {
         Some(permissions) => {
             sandbox::spawn(&mut command, opened, permissions, life.demand).map(|(child, report)| (child, Some(report)))

@@ -13,10 +13,12 @@
 //!     hierarchy.rs               one of them: made, locked, swept when a host has died
 //!       place.rs                 where this process's own cgroups are
 //!     ending.rs                  processes are killed, directories removed
+//!     ends.rs                    who waits for that
 //! ```
 
 mod cgroups;
 mod ending;
+mod ends;
 mod enforcement;
 mod group;
 mod hierarchy;
@@ -34,8 +36,11 @@ use parking_lot::Mutex;
 use rapace_core::child::{ChildLimit, ChildSetup};
 use rapace_session::Process;
 use rustix::process::Signal;
+use tokio::runtime::Handle;
 
 pub(crate) use self::cgroups::Cgroups;
+use self::ending::{LONG_PATIENCE, PATIENCE};
+pub(crate) use self::ends::Ends;
 pub use self::enforcement::{Enforcement, Means, Overrun};
 use self::group::Group;
 pub(crate) use self::processor::watch as watch_processor_time;
@@ -52,6 +57,8 @@ pub(crate) struct Enclosure {
     overruns: Mutex<Overruns>,
     /// Nanoseconds of a processor's time, as last seen.
     cpu_seen: AtomicU64,
+    /// Whose threads see to its end.
+    reaper: Option<Handle>,
 }
 
 /// What was seen of the limits that it met.
@@ -85,7 +92,13 @@ impl Enclosure {
             tracing::warn!(plugin = scope.name(), %limit, reason, "is limited, but nothing enforces it");
         }
         setup.apply(command);
-        Self { scope: scope.clone(), group, enforcement, overruns: Mutex::default(), cpu_seen: AtomicU64::new(0) }
+        let (overruns, cpu_seen, reaper) = Default::default();
+        Self { scope: scope.clone(), group, enforcement, overruns, cpu_seen, reaper }
+    }
+
+    /// What its process has started is ended by a thread of these, and not by whoever sees that the process has ended.
+    pub(crate) fn reaped_by(self, reaper: Option<Handle>) -> Self {
+        Self { reaper, ..self }
     }
 
     /// Ends all that its process has started, when that ends.
@@ -164,12 +177,12 @@ impl Enclosure {
     pub(crate) fn end(&self) {
         self.notice();
         if let Some(group) = &self.group {
-            group.end();
+            group.end(PATIENCE);
         }
     }
 
     /// Its process has ended, and is not reaped yet.
-    fn ended(&self, process: u32, exit: Option<ExitStatus>) {
+    fn ended(self: &Arc<Self>, process: u32, exit: Option<ExitStatus>) {
         if let Some(usage) = self.usage(Some(process)) {
             self.note_cpu(usage.cpu);
         }
@@ -187,9 +200,14 @@ impl Enclosure {
             seen.killed_for = Some(Limit::Memory);
         }
         drop(seen);
-        if let Some(group) = &self.group {
-            group.end();
-        }
+        let Some(group) = &self.group else { return };
+        let Some(reaper) = &self.reaper else { return group.end(PATIENCE) };
+        let (end, enclosure) = (self.scope.ends().begin(), Arc::clone(self));
+        // Without a thread it ends with the group.
+        drop(reaper.spawn_blocking(move || {
+            let _end = end;
+            enclosure.group.iter().for_each(|group| group.end(LONG_PATIENCE));
+        }));
     }
 
     /// It is killed, or about to be, because its time is over.

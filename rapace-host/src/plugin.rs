@@ -69,6 +69,17 @@ pub(crate) struct Shared {
     numbers: AtomicU32,
     /// Held by whoever starts the plugin or shuts it down, and by an observer who does so when it is told of that.
     pub(crate) in_transition: ReentrantMutex<()>,
+    /// The last that goes.
+    _ends: Ended,
+}
+
+/// Dropped, it waits until what the plugin has started has ended.
+struct Ended(PluginScope);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ends().wait();
+    }
 }
 
 pub(crate) struct Seats {
@@ -120,8 +131,10 @@ impl PluginHandle {
             slot.put_around(around.around());
             let seats = Mutex::new(Seats { spec: Arc::clone(&spec), seats: Vec::new() });
             let (changes, holds_calls, numbers) = (Changes::default(), AtomicBool::new(false), AtomicU32::new(0));
+            let scope = PluginScope::heard_by(Arc::clone(&name), &context.log_bell);
             Shared {
-                scope: PluginScope::heard_by(Arc::clone(&name), &context.log_bell),
+                _ends: Ended(scope.clone()),
+                scope,
                 context,
                 history: Arc::default(),
                 name,

@@ -10,6 +10,7 @@ use rapace_service::intercept::CallMetrics;
 use tokio::sync::Notify;
 
 use crate::calls::PluginCalls;
+use crate::limits::Ends;
 use crate::log_tail::LogTail;
 use crate::permissions::{Permissions, PluginLimits};
 use crate::plugin_log::PluginLog;
@@ -33,6 +34,8 @@ pub struct PluginScope {
     tail: Arc<LogTail>,
     /// Which process this life of it is.
     process_id: Arc<OnceLock<u32>>,
+    /// Lives whose processes are being ended.
+    ends: Arc<Ends>,
 }
 
 /// What a plugin may use only so much of.
@@ -114,9 +117,9 @@ impl PluginScope {
     /// One whose lines ring this bell.
     pub(crate) fn heard_by(name: Arc<str>, bell: &Arc<Notify>) -> Self {
         let (limits, overruns, log, events) = Default::default();
-        let (calls, call_metrics, process_id) = Default::default();
+        let (calls, call_metrics, process_id, ends) = Default::default();
         let tail = Arc::new(LogTail::new(bell));
-        Self { name, permissions: None, limits, overruns, log, events, calls, call_metrics, tail, process_id }
+        Self { name, permissions: None, limits, overruns, log, events, calls, call_metrics, tail, process_id, ends }
     }
 
     /// The same with these permissions.
@@ -147,6 +150,11 @@ impl PluginScope {
     /// Keeps a line of what it says.
     pub(crate) fn keep_line(&self, source: LogSource, text: &str, fields: &[LogField]) {
         self.tail.keep(&self.name, self.process_id.get().copied(), source, text, fields);
+    }
+
+    /// What its lives have started and is being ended.
+    pub(crate) fn ends(&self) -> &Arc<Ends> {
+        &self.ends
     }
 
     /// What it has said.

@@ -228,7 +228,7 @@ mod tests {
         let mut child = command.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         assert_eq!(stdout.read(&mut [0]).unwrap(), 1);
-        group.end();
+        group.end(Duration::from_secs(20));
         let mut process = Process::new(child).unwrap();
         assert_eq!(process.wait(Duration::from_secs(20)).unwrap().signal(), Some(9));
         // It ends when the last process that has it is gone.
@@ -269,7 +269,7 @@ mod tests {
         // Killed because the machine has no memory left, and not for its limit.
         fs::write(directory.join("memory.events"), "oom 0\noom_kill 2\n").unwrap();
         assert_eq!(group.killed_for_memory(), 0);
-        group.end();
+        group.end(Duration::from_secs(20));
         assert_eq!(read("cgroup.kill"), "1");
         fs::remove_dir_all(directory).unwrap();
     }

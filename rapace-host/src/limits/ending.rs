@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// How long processes that are killed may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long processes that are killed may take to be gone, where somebody waits for that.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// The same where nobody does.
+pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(30);
 /// After this time it is looked again who is there.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a directory without processes may be busy before it is tried again.
@@ -22,9 +24,9 @@ const DIRECTORIES_MAX: usize = 1000;
 /// Processes that are killed at once.
 const PROCESSES_MAX: usize = 1000;
 
-/// Kills all processes in these directories and those below, and removes the directories; says whether nothing is left. The
-/// marker is in the path of each of their cgroups: without it a process is none of theirs.
-pub(super) fn end(roots: &[PathBuf], marker: &str) -> bool {
+/// Kills all processes in these directories and those below, and removes the directories; says whether nothing is left when so
+/// much time has passed. The marker is in the path of each of their cgroups: without it a process is none of theirs.
+pub(super) fn end(roots: &[PathBuf], marker: &str, patience: Duration) -> bool {
     let start = Instant::now();
     for root in roots {
         // Each does what it can: the first is there where there is a limit of processes, the second in version 2.
@@ -47,7 +49,7 @@ pub(super) fn end(roots: &[PathBuf], marker: &str) -> bool {
         if !roots.iter().any(|root| root.exists()) {
             return true;
         }
-        let left = PATIENCE.saturating_sub(start.elapsed());
+        let left = patience.saturating_sub(start.elapsed());
         if left.is_zero() || !may_go {
             return false;
         }

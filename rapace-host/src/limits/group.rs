@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::cgroups::Hosted;
-use super::ending::end;
+use super::ending::{PATIENCE, end};
 use super::hierarchy::{Controllers, Hierarchy};
 use super::place::Version;
 
@@ -120,13 +120,13 @@ impl Group {
         self.part(|has| has.pids)?.read("pids.current")
     }
 
-    /// Ends all that is in it, and removes it.
-    pub(super) fn end(&self) {
+    /// Ends all that is in it, and removes it, unless that takes longer than this.
+    pub(super) fn end(&self, patience: Duration) {
         if self.has_ended.swap(true, Ordering::SeqCst) {
             return;
         }
         let directories: Vec<_> = self.parts.iter().map(|part| part.directory.clone()).collect();
-        if !end(&directories, &format!("/{}", self.name)) {
+        if !end(&directories, &format!("/{}", self.name), patience) {
             // The end of the host's own directory is another attempt.
             tracing::warn!(plugin = self.plugin, ?directories, "what a plugin has started has not ended");
         }
@@ -139,7 +139,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.end();
+        self.end(PATIENCE);
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FlockOperation, access, flock, getxattr};
 
-use super::ending::{children, end};
+use super::ending::{PATIENCE, children, end};
 use super::place::{Place, Version};
 
 /// How the directory of a host begins.
@@ -70,7 +70,7 @@ impl Hierarchy {
 
 impl Drop for Hierarchy {
     fn drop(&mut self) {
-        if !end(std::slice::from_ref(&self.directory), &format!("/{}", self.name)) {
+        if !end(std::slice::from_ref(&self.directory), &format!("/{}", self.name), PATIENCE) {
             tracing::warn!(directory = %self.directory.display(), "a directory of cgroups is left behind");
         }
     }
@@ -147,7 +147,7 @@ fn sweep(parent: &Path) {
         let Some(name) = name else { continue };
         // Locked until it is gone, so that two do not sweep it at once.
         let Some(_lock) = File::open(&directory).ok().filter(is_locked) else { continue };
-        let is_gone = end(std::slice::from_ref(&directory), &format!("/{name}"));
+        let is_gone = end(std::slice::from_ref(&directory), &format!("/{name}"), PATIENCE);
         tracing::info!(directory = %directory.display(), is_gone, "swept what a dead host has left");
     }
 }

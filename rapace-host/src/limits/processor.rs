@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Enclosure;
+use super::ending::LONG_PATIENCE;
 
 /// How much more than the limit the sum may be: as behind SIGXCPU, so that a process which heeds that has its say.
 const GRACE: Duration = Duration::from_secs(1);
@@ -46,8 +47,9 @@ impl Enclosure {
     fn end_for_cpu(self: Arc<Self>) {
         self.notice();
         self.has_used_its_time();
+        let _end = self.scope.ends().begin();
         if let Some(group) = &self.group {
-            group.end();
+            group.end(LONG_PATIENCE);
         }
     }
 }

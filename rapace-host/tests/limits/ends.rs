@@ -1,6 +1,9 @@
 //! What a plugin has started ends with it.
 
-use rapace_host::{Limit, Means, PluginHandle, PluginHost, PluginLimits, PluginSpec};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use rapace_host::{Limit, Means, PluginHandle, PluginHost, PluginLimits, PluginSpec, PluginState, StateChange};
 
 use crate::plugin::{ECHO, EXIT, OPEN};
 use crate::{ask, cgroups_of, config, enforcement, eventually, of_program, run, runs, spec, wide};
@@ -100,4 +103,37 @@ fn a_plugin_with_permissions_is_in_a_cgroup_too() {
     let plugin = host.load(spec("guest", PluginLimits::default()).permissions(permissions)).unwrap();
     assert_eq!(enforcement(&plugin).of(Limit::Processes), None);
     assert_eq!(!cgroups_of(plugin.process_id().unwrap(), std::process::id()).is_empty(), has_cgroup);
+}
+
+#[test]
+fn nobody_who_looks_at_a_plugin_waits_for_the_end_of_what_it_has_started() {
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    let observer = move |change: &StateChange| {
+        if change.to == PluginState::Crashed {
+            tell.store(true, SeqCst);
+        }
+    };
+    let host = PluginHost::builder(config()).on_state(observer).build().unwrap();
+    let plugin = host.load(spec("parent", wide())).unwrap();
+    let process = plugin.process_id().unwrap();
+    // A machine without cgroups has nothing to show.
+    let groups = cgroups_of(process, std::process::id());
+    std::thread::scope(|scope| {
+        // As long as its end is not told, something is in its cgroups.
+        let busy = scope.spawn(|| {
+            while !told.load(SeqCst) {
+                groups.iter().for_each(|group| drop(std::fs::create_dir(group.join("busy"))));
+            }
+        });
+        let kill = std::process::Command::new("kill").args(["-9", &process.to_string()]).status().unwrap();
+        assert!(kill.success());
+        eventually("its end is told", || {
+            host.poll();
+            plugin.state() == PluginState::Crashed
+        });
+        busy.join().unwrap();
+    });
+    // Whoever had given it up would have left it.
+    eventually("it has ended", || !groups.iter().any(|group| group.exists()));
 }
