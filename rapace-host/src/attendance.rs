@@ -15,8 +15,8 @@ use tokio::time::sleep;
 /// The name of the thread.
 const THREAD_NAME: &str = "rapace-attend";
 /// Threads that start and end plugins on the host's own account: they are there while that takes, however many plugins there
-/// are.
-const BLOCKING_THREADS_MAX: usize = 16;
+/// are. Each plugin that hangs in that has one until its time is over.
+const BLOCKING_THREADS_MAX: usize = 512;
 
 /// The thread, which ends when this is dropped; sessions that it attends to are closed then.
 pub(crate) struct Attendance(Option<Runtime>);

@@ -25,6 +25,7 @@ use crate::permitted::Permitted;
 use crate::plugin_log::{LogEntry, LogListener};
 use crate::scope::PluginScope;
 use crate::services::{Events, HostEvents};
+use crate::starts::Starts;
 
 /// How long a shutdown waits for each of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,7 @@ pub(crate) struct Context {
     pub(crate) cgroups: Cgroups,
     /// Rung at each line of any plugin's log.
     pub(crate) log_bell: Arc<Notify>,
+    pub(crate) starts: Starts,
     /// The host shuts down: nothing is started any more.
     pub(crate) is_closed: AtomicBool,
 }
@@ -293,6 +295,7 @@ impl PluginHostBuilder {
             calls,
             cgroups,
             log_bell: Arc::default(),
+            starts: Starts::default(),
             is_closed,
         }))
     }

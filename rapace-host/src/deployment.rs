@@ -1,6 +1,8 @@
 //! A host that runs what its configuration says: the plugins that it names, those that are found in its directories, and
 //! those that come later.
 
+mod errands;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -10,8 +12,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use self::errands::Errands;
 use crate::admin::{AdminPoint, AdminPointError};
-use crate::attach::{JoinPoint, JoinPointError};
+use crate::attach::JoinPoint;
 use crate::builder::{BuildError, PluginHostBuilder};
 use crate::config::{HostConfig, PluginSettings, SettingsError};
 use crate::discovery::{Description, Discovery, Found, PluginChange, Rejected, WatchError, Watcher};
@@ -42,6 +45,7 @@ struct Shared {
     config: HostConfig,
     events: Events,
     join_points: Mutex<Vec<(String, JoinPoint)>>,
+    errands: Errands<PluginChange>,
     #[cfg(feature = "storage")]
     storage: Option<Storage>,
 }
@@ -108,8 +112,6 @@ enum Absent {
     Start(#[from] crate::start::StartError),
     #[error(transparent)]
     Reload(#[from] crate::reload::ReloadError),
-    #[error("nobody can join it: {0}")]
-    Join(#[from] JoinPointError),
 }
 
 impl PluginHostBuilder {
@@ -154,16 +156,19 @@ impl PluginHostBuilder {
             config,
             events,
             join_points: Mutex::default(),
+            errands: Errands::default(),
             #[cfg(feature = "storage")]
             storage,
         });
+        let mut kept = Vec::new();
         for (name, plugin) in &shared.config.plugins {
             if let Some(program) = &plugin.program {
-                shared.log(name, shared.load_named(name, PluginSpec::new(name, program)));
+                kept.extend(shared.logged(name, shared.keep_named(name, PluginSpec::new(name, program))));
             }
         }
         let mut deployment = Deployment { admin: None, watcher: None, metrics, shared, refused: Vec::new() };
-        deployment.discover()?;
+        kept.extend(deployment.discover()?);
+        deployment.shared.host.start_kept(kept);
         deployment.open_to_operators()?;
         Ok(deployment)
     }
@@ -224,8 +229,9 @@ impl Deployment {
         Ok(())
     }
 
-    fn discover(&mut self) -> Result<(), DeployError> {
-        let Some(discovery) = self.shared.discovery() else { return Ok(()) };
+    /// Keeps what is found. Its order is that in which names and contracts are given away.
+    fn discover(&mut self) -> Result<Vec<PluginHandle>, DeployError> {
+        let Some(discovery) = self.shared.discovery() else { return Ok(Vec::new()) };
         let scan = if self.shared.config.discovery.watch {
             let shared = Arc::downgrade(&self.shared);
             let (watcher, scan) = Watcher::start(discovery, move |change| {
@@ -238,12 +244,11 @@ impl Deployment {
         } else {
             discovery.scan()
         };
-        for found in &scan.found {
-            self.shared.log(&found.name, self.shared.load(found));
-        }
+        let keep = |found: &Found| self.shared.logged(&found.name, self.shared.keep_found(found));
+        let kept = scan.found.iter().filter_map(keep).collect();
         // Of directories that are watched, the watcher knows.
         self.refused = scan.rejected;
-        Ok(())
+        Ok(kept)
     }
 }
 
@@ -294,47 +299,68 @@ impl Shared {
     }
 
     /// Something has changed in the directories.
-    fn follow(&self, change: PluginChange) {
+    fn follow(self: &Arc<Self>, change: PluginChange) {
+        let plugin = match &change {
+            PluginChange::Added(found) | PluginChange::Changed(found) | PluginChange::Removed(found) => &found.name,
+            // The watcher has logged it.
+            PluginChange::Rejected(_) => return,
+        };
+        let plugin = plugin.clone();
+        let (pending, is_first) = self.errands.push(&plugin, change);
+        if is_first {
+            let shared = Arc::clone(self);
+            let see_to = move || shared.errands.see_to(&plugin, |change| shared.change(change));
+            self.host.context.attendance.soon(see_to);
+        }
+        pending.wait();
+    }
+
+    fn change(&self, change: PluginChange) {
         match change {
-            PluginChange::Added(found) => self.log(&found.name, self.load(&found)),
-            PluginChange::Changed(found) => self.log(&found.name, self.reload(&found)),
+            PluginChange::Added(found) => {
+                if let Some(plugin) = self.logged(&found.name, self.keep_found(&found)) {
+                    plugin.start_kept();
+                }
+            }
+            PluginChange::Changed(found) => drop(self.logged(&found.name, self.reload(&found).map(Some))),
             PluginChange::Removed(found) => {
                 tracing::info!(plugin = found.name, "its file is gone");
                 self.join_points.lock().retain(|(name, _)| *name != found.name);
                 self.host.unload(&found.name);
             }
-            // The watcher has logged it.
             PluginChange::Rejected(_) => {}
         }
     }
 
-    fn log(&self, plugin: &str, outcome: Result<(), Absent>) {
+    fn logged<T>(&self, plugin: &str, outcome: Result<Option<T>, Absent>) -> Option<T> {
         match outcome {
+            Ok(outcome) => outcome,
             // Whoever reloads it has logged that.
-            Ok(()) | Err(Absent::Reload(_)) => {}
-            Err(error) => tracing::error!(plugin, %error, "is not loaded"),
+            Err(Absent::Reload(_)) => None,
+            Err(error) => {
+                tracing::error!(plugin, %error, "is not loaded");
+                None
+            }
         }
     }
 
-    fn load(&self, found: &Found) -> Result<(), Absent> {
-        match self.spec(found)? {
-            Some(spec) => self.keep(spec),
-            None => Ok(()),
-        }
+    fn keep_found(&self, found: &Found) -> Result<Option<PluginHandle>, Absent> {
+        self.spec(found)?.map(|spec| self.keep(spec)).transpose()
     }
 
     fn reload(&self, found: &Found) -> Result<(), Absent> {
         let Some(spec) = self.spec(found)? else { return Ok(()) };
         match self.host.plugin(&found.name) {
-            Some(plugin) => Ok(self.host.reload(&plugin, spec)?),
-            None => self.keep(spec),
+            Some(plugin) => self.host.reload(&plugin, spec)?,
+            None => self.keep(spec)?.start_kept(),
         }
+        Ok(())
     }
 
     /// A plugin that the configuration names, with its program.
-    fn load_named(&self, name: &str, spec: PluginSpec) -> Result<(), Absent> {
+    fn keep_named(&self, name: &str, spec: PluginSpec) -> Result<Option<PluginHandle>, Absent> {
         let settings = self.settings(name, None)?;
-        if settings.enabled { self.keep(configured(spec, &settings)) } else { Ok(()) }
+        settings.enabled.then(|| self.keep(configured(spec, &settings))).transpose()
     }
 
     /// What was found, as it is loaded; none if it is not to be, or the configuration has another program for it.
@@ -370,19 +396,17 @@ impl Shared {
         self.config.plugin(name, manifest, |variable| std::env::var(variable).ok())
     }
 
-    fn keep(&self, spec: PluginSpec) -> Result<(), Absent> {
-        let plugin = self.host.keep(spec)?;
-        self.open_to_join(&plugin)?;
-        Ok(())
-    }
-
-    fn open_to_join(&self, plugin: &PluginHandle) -> Result<(), JoinPointError> {
+    /// A plugin that has yet to be started.
+    fn keep(&self, spec: PluginSpec) -> Result<PluginHandle, Absent> {
+        let plugin = self.host.enrol(spec)?;
         if let Some(directory) = &self.config.attach {
             let name = plugin.name().to_owned();
-            let point = plugin.join_at(directory.join(format!("{name}.sock")))?;
-            self.join_points.lock().push((name, point));
+            match plugin.join_at(directory.join(format!("{name}.sock"))) {
+                Ok(point) => self.join_points.lock().push((name, point)),
+                Err(error) => tracing::error!(plugin = name, %error, "nobody can join it"),
+            }
         }
-        Ok(())
+        Ok(plugin)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, ReentrantMutex};
+use parking_lot::Mutex;
 use rapace_session::Config;
 
 use crate::builder::{Context, PluginHostBuilder};
@@ -23,8 +24,6 @@ use crate::start::{StartCause, StartError};
 pub struct PluginHost {
     pub(crate) context: Arc<Context>,
     pub(crate) plugins: Arc<Mutex<Plugins>>,
-    /// Held by whoever reloads a plugin, and by an observer who does so when it is told of that: claims change with it.
-    reloads: Arc<ReentrantMutex<()>>,
 }
 
 /// A host that may be gone.
@@ -32,13 +31,11 @@ pub struct PluginHost {
 pub(crate) struct WeakHost {
     context: Weak<Context>,
     plugins: Weak<Mutex<Plugins>>,
-    reloads: Weak<ReentrantMutex<()>>,
 }
 
 impl WeakHost {
     pub(crate) fn upgrade(&self) -> Option<PluginHost> {
-        let Self { context, plugins, reloads } = self;
-        Some(PluginHost { context: context.upgrade()?, plugins: plugins.upgrade()?, reloads: reloads.upgrade()? })
+        Some(PluginHost { context: self.context.upgrade()?, plugins: self.plugins.upgrade()? })
     }
 }
 
@@ -69,16 +66,11 @@ impl PluginHost {
     }
 
     pub(crate) fn new(context: Context) -> Self {
-        Self { context: Arc::new(context), plugins: Arc::default(), reloads: Arc::default() }
+        Self { context: Arc::new(context), plugins: Arc::default() }
     }
 
     pub(crate) fn downgrade(&self) -> WeakHost {
-        let Self { context, plugins, reloads } = self;
-        WeakHost {
-            context: Arc::downgrade(context),
-            plugins: Arc::downgrade(plugins),
-            reloads: Arc::downgrade(reloads),
-        }
+        WeakHost { context: Arc::downgrade(&self.context), plugins: Arc::downgrade(&self.plugins) }
     }
 
     /// Starts a plugin: its process, its session, its `initialize` call. A plugin that does not serve `initialize` has
@@ -109,17 +101,34 @@ impl PluginHost {
     ///
     /// When its name, or a type of a contract that it has, is taken.
     pub fn keep(&self, spec: PluginSpec) -> Result<PluginHandle, StartError> {
+        let plugin = self.enrol(spec)?;
+        plugin.start_kept();
+        Ok(plugin)
+    }
+
+    /// Keeps a plugin that has yet to be started.
+    pub(crate) fn enrol(&self, spec: PluginSpec) -> Result<PluginHandle, StartError> {
         let loading = self.claim(&spec)?;
         let plugin = PluginHandle::new(&self.context, spec);
         if !loading.keep(&plugin) {
             return Err(StartError::new(&plugin.0.spec(), StartCause::HostShutDown));
         }
-        if plugin.0.spec().is_by_hand {
-            return Ok(plugin);
-        }
-        // It is logged, and the policy is asked.
-        drop(plugin.start(false));
         Ok(plugin)
+    }
+
+    /// Starts plugins that are kept, all at once, and waits until each has started or has failed to.
+    pub(crate) fn start_kept(&self, plugins: Vec<PluginHandle>) {
+        let (done, pending) = channel::<()>();
+        for plugin in plugins {
+            let done = done.clone();
+            self.context.attendance.soon(move || {
+                let _done = done;
+                plugin.start_kept();
+            });
+        }
+        drop(done);
+        // Nobody sends anything: it ends with the last of them.
+        let _ = pending.recv();
     }
 
     /// Puts another version in the place of a plugin, as [`PluginHandle::reload`] does, and with it the contracts of that.
@@ -128,7 +137,8 @@ impl PluginHost {
     ///
     /// As [`PluginHandle::reload`], and when another plugin has one of its contracts.
     pub fn reload(&self, plugin: &PluginHandle, spec: PluginSpec) -> Result<(), ReloadError> {
-        let _reloads = self.reloads.lock();
+        // Its claim changes with it.
+        let _in_transition = plugin.0.in_transition.lock();
         let claim = Arc::new(Claim { name: Arc::clone(&spec.name), contracts: spec.contracts.clone() });
         let before = {
             let mut plugins = self.plugins.lock();

@@ -120,6 +120,7 @@ mod services;
 mod signals;
 mod socket_directory;
 mod start;
+mod starts;
 mod supervisor;
 mod tail;
 

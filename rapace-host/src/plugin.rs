@@ -167,6 +167,14 @@ impl PluginHandle {
         results.into_iter().collect()
     }
 
+    /// Starts one that is kept, unless only people start it.
+    pub(crate) fn start_kept(&self) {
+        if !self.0.spec().is_by_hand {
+            // It is logged, and the policy is asked.
+            drop(self.start(false));
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name

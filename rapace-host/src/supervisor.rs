@@ -164,11 +164,12 @@ impl Shared {
 
     /// Starts what has this seat from now on, unless something has it.
     pub(crate) fn start(self: &Arc<Self>, seat: &Arc<Seat>, is_trial: bool) -> Result<(), StartError> {
+        if seat.instance().is_some() && self.is_at_its_end().is_none() {
+            return Ok(());
+        }
+        let _turn = self.context.starts.turn();
         if let Some(cause) = self.is_at_its_end() {
             return Err(StartError::new(&seat.spec, cause));
-        }
-        if seat.instance().is_some() {
-            return Ok(());
         }
         seat.rouse();
         let scope = self.scope.of(&seat.spec);

@@ -96,6 +96,23 @@ fn what_is_refused_is_told_until_it_is_mended() {
 }
 
 #[test]
+fn a_file_that_hangs_in_its_start_holds_up_no_other() {
+    let [directory, elsewhere] = [Directory::new(), Directory::new()];
+    let host = deploy(&directory, "timeouts.start = '10m'");
+    put(&directory, &elsewhere, "hangs", &program("slow to start"), "version = '1.0.0'");
+    let state = || host.plugin("hangs").map(|plugin| plugin.state());
+    eventually("it hangs", || state() == Some(PluginState::Initializing));
+    for role_of_other in ["plain", "polite"] {
+        put(&directory, &elsewhere, "other", &program(role_of_other), "version = '1.0.0'");
+        let answers = || host.plugin("other").and_then(|other| role(&other));
+        eventually("the other one answers", || answers().as_deref() == Some(role_of_other));
+    }
+    assert_eq!(state(), Some(PluginState::Initializing));
+    host.plugin("hangs").unwrap().kill();
+    host.shutdown();
+}
+
+#[test]
 fn what_is_found_runs_under_the_ceiling() {
     // It needs the test program, which its manifest asks for and the ceiling grants or not.
     let test = std::env::current_exe().unwrap();

@@ -8,6 +8,7 @@ mod directory;
 mod ending;
 mod finding;
 mod granting;
+mod hanging;
 mod joining;
 mod keeping;
 mod life;
