@@ -226,7 +226,7 @@ impl IncomingCall {
     }
 
     /// Runs a future for this call. It is polled at once, in place; if it is not ready it moves to the executor, which is
-    /// tokio's when an `AsyncSession` attends to this session, and else the threads that wait on it.
+    /// tokio's when this session was given a runtime, and else the threads that wait on it.
     ///
     /// When the call is cancelled the future is dropped where it stands, unless it has asked for that itself, by
     /// [`is_cancelled`](Self::is_cancelled), [`cancelled`](Self::cancelled) or [`poll_cancelled`](Self::poll_cancelled):

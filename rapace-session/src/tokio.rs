@@ -133,6 +133,15 @@ impl AsyncSession<PeerA> {
     }
 }
 
+impl<R: Role> Session<R> {
+    /// From now on handlers that are not ready when they are first polled are tasks of this runtime, and all handlers of
+    /// [`IncomingCall::run_async`] are polled within it. Nothing else changes: threads serve the session, and the runtime is
+    /// kept going by whoever made it. The first runtime that a session is given is the one that it keeps.
+    pub fn run_handlers_on(&self, runtime: Handle) {
+        self.shared().set_runtime(runtime);
+    }
+}
+
 impl State {
     /// Takes the lead for a call that is the only one of `calls` in flight, if nobody else does and looking pays: a quick
     /// reply needs no task switch then. [`look_alone`] or [`State::resign`] is due behind it.

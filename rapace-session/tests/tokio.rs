@@ -190,6 +190,56 @@ async fn calls_in_a_row_of_a_task_to_a_task_ring_no_bells() {
     check_that_nobody_sleeps(AsyncSession::new(host).unwrap(), plugin).await;
 }
 
+/// Waits with tokio's clock, and says of which runtime it is after that.
+fn wait_in_runtime(call: IncomingCall) {
+    call.run_async(|call| async move {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let runtime = format!("{:?}", tokio::runtime::Handle::current().id());
+        call.reply(runtime.as_bytes());
+    });
+}
+
+#[test]
+fn a_runtime_polls_the_handlers_of_a_session_that_threads_serve() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (host, plugin) = pair(NoService, wait_in_runtime);
+    plugin.run_handlers_on(runtime.handle().clone());
+    let server = thread::spawn(move || plugin.serve());
+    let expected = format!("{:?}", runtime.handle().id());
+    for _ in 0..10 {
+        assert!(host.call(1, b"", &CallOptions::new()).unwrap().body == expected.as_bytes()[..]);
+    }
+    host.close(&Status::new(Code::Unavailable, "done"));
+    assert!(matches!(&*server.join().unwrap(), SessionEnd::PeerClosed(_)));
+}
+
+#[test]
+fn the_end_of_a_runtime_ends_the_calls_that_it_runs() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (begins, begun) = mpsc::channel();
+    let (host, plugin) = pair(NoService, move |call: IncomingCall| {
+        let begins = begins.clone();
+        call.run_async(|call| async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            begins.send(()).unwrap();
+            std::future::pending::<()>().await;
+            call.reply(b"");
+        });
+    });
+    plugin.run_handlers_on(runtime.handle().clone());
+    let served = plugin.clone();
+    let server = thread::spawn(move || served.serve());
+    let pending = host.start(1, b"", &CallOptions::new()).unwrap();
+    begun.recv().unwrap();
+    drop(runtime);
+    let error = pending.wait().unwrap_err();
+    assert_eq!(error.to_string(), "Internal: the handler of method 1 ended without an answer");
+    // The next is refused by the runtime, and fails in turn.
+    assert_eq!(host.call(1, b"", &CallOptions::new()).unwrap_err().code(), Code::Internal);
+    plugin.close(&Status::new(Code::Unavailable, "done"));
+    server.join().unwrap();
+}
+
 #[tokio::test]
 async fn peers_meet_at_a_listener_and_one_that_is_silent_holds_no_thread() {
     let path = std::env::temp_dir().join(format!("rapace-tokio-{}.sock", std::process::id()));
