@@ -75,7 +75,11 @@ impl Ending {
     /// Starts background tasks, and knows what is to be done last.
     pub(crate) fn add(self: &Arc<Self>, tasks: Vec<Task>, last_deeds: Vec<LastDeed>) -> std::io::Result<()> {
         for task in tasks {
-            let ending = Arc::clone(self);
+            let (ending, life) = (Arc::clone(self), Arc::clone(&self.life));
+            let task = Box::new(move || {
+                let _within = life.runtime.enter();
+                task();
+            });
             self.background.start(task, move || {
                 ending.say("a background task panicked: the plugin ends");
                 *ending.failure.lock() = Some(Reason::Panic);
@@ -125,6 +129,7 @@ impl Ending {
     pub(crate) fn wind_down(&self, own: usize) {
         self.life.stop.say();
         let mut last_deeds = self.last_deeds.lock();
+        let _within = self.life.runtime.enter();
         for deed in last_deeds.drain(..) {
             if catch_unwind(AssertUnwindSafe(deed)).is_err() {
                 self.say("what was to be done at the shutdown panicked");

@@ -71,6 +71,8 @@ mod run;
 
 mod context;
 mod program;
+#[cfg_attr(not(feature = "tokio"), path = "runtime/none.rs")]
+mod runtime;
 mod serving;
 mod setup;
 pub mod testing;

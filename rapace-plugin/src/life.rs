@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::host::HostHandle;
+use crate::runtime::Context;
 use crate::stop::Stop;
 
 #[derive(Debug, Default)]
@@ -10,6 +11,8 @@ pub(crate) struct Life {
     pub(crate) host: HostHandle,
     pub(crate) stop: Stop,
     pub(crate) activity: Activity,
+    /// To be entered wherever the program's code is run.
+    pub(crate) runtime: Context,
     #[cfg(feature = "tracing")]
     pub(crate) log: crate::log::HostLog,
 }
@@ -66,6 +69,11 @@ impl Life {
 }
 
 impl Life {
+    /// Of a plugin with this runtime.
+    pub(crate) fn new(runtime: Context) -> Self {
+        Self { runtime, ..Self::default() }
+    }
+
     /// Whether there is work, or a call of the host beside `own`: those that ask.
     pub(crate) fn is_busy(&self, own: usize) -> bool {
         let calls = || self.host.session().map_or(0, |session| session.stats().served_in_flight);

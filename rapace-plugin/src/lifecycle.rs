@@ -138,6 +138,8 @@ impl Handler for Lifecycle {
     }
 
     fn handle(&self, call: IncomingCall) {
+        // It may be any thread that waits on the session.
+        let _within = self.life.runtime.enter();
         if !OWN_METHODS.contains(&call.method()) {
             self.life.activity.note();
             return self.services.handle(call);

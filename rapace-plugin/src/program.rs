@@ -23,6 +23,7 @@ use crate::configuration::Reader;
 use crate::context::PluginContext;
 use crate::lifecycle::{OWN_METHODS, Stateful};
 use crate::run::{STARTED_BY_HAND, run};
+use crate::runtime::Wanted;
 use crate::serving::{MainError, serve_over, serve_process};
 use crate::setup::{Made, SetupError, Step};
 
@@ -41,6 +42,7 @@ pub struct PluginMain<C = ()> {
     pub(crate) reader: Reader<C>,
     pub(crate) times: Times,
     pub(crate) threads: NonZeroUsize,
+    pub(crate) runtime: Wanted,
 }
 
 /// How long things may take.
@@ -64,6 +66,7 @@ impl PluginMain {
             reader: Reader::nothing(),
             times: Times { idle: None, stop: Duration::from_secs(2), grace: Duration::from_millis(500) },
             threads: NonZeroUsize::MIN,
+            runtime: Wanted::default(),
         }
     }
 
@@ -84,10 +87,10 @@ impl PluginMain {
     }
 
     fn read_by<T: Send + Sync + 'static>(self, reader: Reader<T>) -> PluginMain<T> {
-        let Self { config, hint, services, stateful, steps, contracts, reader: _, times, threads } = self;
+        let Self { config, hint, services, stateful, steps, contracts, reader: _, times, threads, runtime } = self;
         let blind = |step: Step<()>| -> Step<T> { Box::new(move |ctx, made| step(&ctx.without_config(), made)) };
         let steps = steps.into_iter().map(blind).collect();
-        PluginMain { config, hint, services, stateful, steps, contracts, reader, times, threads }
+        PluginMain { config, hint, services, stateful, steps, contracts, reader, times, threads, runtime }
     }
 }
 
@@ -213,6 +216,51 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
     /// each more costs every call a wake-up.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Runs the program's code within a tokio runtime, with two threads for tasks: handlers, `initialize` and the shutdown,
+    /// and background tasks find tokio's timers, sockets and files there. A handler that is not ready at once becomes a task
+    /// of the runtime; the calls themselves are served as they are without it.
+    ///
+    /// The runtime lasts until the session has ended and what was in progress is done, as [`stop_limit`](Self::stop_limit)
+    /// says. Tasks that the program has left to it are dropped then; what blocks it has half of the [`grace`](Self::grace).
+    ///
+    /// ```no_run
+    /// # use rapace_macros::service;
+    /// # #[service(name = "demo.Nap", version = "1.0", provider = "plugin", crate = "rapace_service")]
+    /// # trait Nap { async fn nap(&self, seconds: u64); }
+    /// use std::time::Duration;
+    ///
+    /// use rapace_plugin::PluginMain;
+    ///
+    /// struct Sleeper;
+    ///
+    /// impl Nap for Sleeper {
+    ///     async fn nap(&self, seconds: u64) {
+    ///         tokio::time::sleep(Duration::from_secs(seconds)).await;
+    ///     }
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     PluginMain::new("sleeper", "1.0.0").serve(NapServer::new(Sleeper)).tokio().run()
+    /// }
+    /// ```
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self) -> Self {
+        self.runtime = Wanted::small();
+        self
+    }
+
+    /// As [`tokio`](Self::tokio), with the runtime that `make` gives: of a builder, or one that is there. It is asked when the
+    /// plugin begins to serve, and the plugin ends the runtime. One without threads of its own is driven by a thread of the
+    /// plugin.
+    #[cfg(feature = "tokio")]
+    pub fn tokio_runtime(
+        mut self,
+        make: impl FnOnce() -> std::io::Result<tokio::runtime::Runtime> + Send + 'static,
+    ) -> Self {
+        self.runtime = Wanted::new(make);
         self
     }
 

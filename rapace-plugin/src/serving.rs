@@ -81,20 +81,30 @@ fn serve<C: Send + Sync + 'static>(
     given: Option<String>,
     process: Option<OwnProcess>,
 ) -> Result<(), MainError> {
-    let PluginMain { config, services, stateful, steps, reader, times, threads, .. } = main;
-    let (name, life) = (config.name.clone(), Arc::new(Life::default()));
+    let PluginMain { config, services, stateful, steps, reader, times, threads, runtime, .. } = main;
+    let name = config.name.clone();
+    // Half of what the guardian gives: it is to end before that.
+    let keeper = runtime.start(&name, times.grace / 2)?;
+    let context = keeper.context().clone();
+    // What the program has made is dropped within it, too.
+    let _within = context.enter();
+    let life = Arc::new(Life::new(context.clone()));
     let ending = Arc::new(Ending::new(&name, &life, times.stop));
     let initialize = initializer(steps, reader, given, Arc::clone(&life), Arc::clone(&ending));
     let lifecycle = Lifecycle::new(&life, &ending, services, stateful, initialize);
     let plugin = Plugin::open(socket, config, &life.host, lifecycle)?;
+    context.take_handlers(plugin.session());
     let ward = Ward { name, life: Arc::clone(&life), ending: Arc::clone(&ending), idle: times.idle, process };
     let guardian = Guardian::start(ward).map_err(os("start the guardian"))?;
     let end = serve_with(&plugin, threads.get());
     ending.wind_down(0);
     ending.join();
     life.close_log();
+    let failure = ending.failure();
+    drop(plugin);
+    keeper.end();
     drop(guardian);
-    match ending.failure() {
+    match failure {
         Some(_) => Err(MainError::Background),
         None => Ok(outcome(end)?),
     }

@@ -62,6 +62,11 @@ impl Worker for Polite {
     }
 
     async fn spin(&self, ctx: &Context) {
+        #[cfg(feature = "tokio")]
+        if tokio::runtime::Handle::try_current().is_ok() {
+            // From here on it is a task of the runtime.
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
         // Whatever comes back, and not given up when the session ends.
         let _ = OracleClient::new(ctx).blocking().answer("spinning");
         loop {

@@ -10,6 +10,8 @@ mod life;
 mod process;
 mod roles;
 mod started;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -25,7 +25,13 @@ fn role() {
         "deaf" => deaf().run_with(arguments),
         "fragile" => fragile().run_with(arguments),
         "idle" => polite().idle_timeout(Duration::from_millis(50)).run_with(arguments),
-        "host" => host(),
+        "host" => host("spinning"),
+        #[cfg(feature = "tokio")]
+        "host of tasks" => host("spinning task"),
+        #[cfg(feature = "tokio")]
+        "spinning task" => polite().tokio().run_with(arguments),
+        #[cfg(feature = "tokio")]
+        "blocked runtime" => crate::tokio::blocked().run_with(arguments),
         "leaves_no_thread" => {
             crate::harness::leaves_no_thread();
             ExitCode::SUCCESS
@@ -51,7 +57,7 @@ fn fragile() -> PluginMain {
 }
 
 /// A host that is in a call of its plugin until it is killed.
-fn host() -> ExitCode {
+fn host(plugin: &str) -> ExitCode {
     /// Says of a plugin's process that it has begun.
     struct Witness(u32);
     impl Oracle for Witness {
@@ -61,7 +67,7 @@ fn host() -> ExitCode {
         }
     }
     let (socket, theirs) = Socket::pair().unwrap();
-    let mut command: Command = test_program("spinning");
+    let mut command: Command = test_program(plugin);
     command.env("RAPACE_PROTOCOL", "1").stdin(theirs.into_fd()).stdout(Stdio::null());
     let child = command.spawn().unwrap();
     drop(command);
