@@ -85,6 +85,7 @@ mod tests {
         }
         pace.in_vain(start + WINDOW / 2);
         assert_eq!(pace.rests_until(|| start + WINDOW / 2), Some(start + WINDOW));
+        assert_eq!(pace.rests, 1);
         assert_eq!(pace.rests_until(|| start + WINDOW), None);
         pace.in_vain(start + WINDOW);
         assert_eq!(pace.rests_until(|| start + WINDOW), None, "the next window has begun");
@@ -132,6 +133,26 @@ mod tests {
         }
         let rests = [host.session().shared().state().pace.rests, plugin.session().shared().state().pace.rests];
         assert_eq!(rests, [0, 0]);
+    }
+
+    /// That of a call that waits for its handler is none.
+    #[test]
+    fn cancels_of_what_is_not_in_flight_are_noise() {
+        let (host, plugin) = pair(Config::new("test", "1"));
+        let (call, options) = (ChannelId::new(Side::B, 0, ChannelGeneration::FIRST.next()), CallOptions::new());
+        let mut state = plugin.shared().state();
+        state.open(&request(1, b"", &options)).unwrap();
+        for channel in [ChannelId::new(Side::B, 0, ChannelGeneration::FIRST), call, call, ChannelId::CONTROL] {
+            let header = FrameHeader::control(Verb::Cancel);
+            state.link.try_send(Class::Control, &header, &[&channel.raw().to_le_bytes()]).unwrap();
+        }
+        plugin.shared().leave(state);
+        let mut state = host.shared().state();
+        let before = (state.link.stats().frames_received, state.link.ignored());
+        state.pump();
+        let now = (state.link.stats().frames_received, state.link.ignored());
+        assert_eq!((now.0 - before.0, now.1 - before.1), (5, 3));
+        host.shared().leave(state);
     }
 
     /// A stream that has credit, and whose sender sends nothing.

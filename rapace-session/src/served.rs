@@ -2,6 +2,8 @@
 
 mod items;
 mod listed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::task::Waker;

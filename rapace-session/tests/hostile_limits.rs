@@ -1,8 +1,10 @@
 //! A host's limits against a peer that goes up to them and beyond, and what it says of itself when it has had enough.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use rapace_core::channel::ChannelGeneration;
@@ -27,6 +29,15 @@ struct Stage {
     session: Session<PeerA>,
     fake: FakePeer,
     held: Arc<Mutex<Vec<IncomingCall>>>,
+    /// Frames that were taken of the host's, and runs of slots that were returned.
+    taken: u64,
+    returned: u32,
+}
+
+/// A host with calls that send items.
+struct Granted {
+    stage: Stage,
+    calls: Vec<StreamingCall>,
 }
 
 /// What there is to see of a frame.
@@ -64,7 +75,7 @@ impl Stage {
         let held = Arc::<Mutex<Vec<IncomingCall>>>::default();
         let desk = Arc::clone(&held);
         let session = handshake.finish(move |call| desk.lock().unwrap().push(call)).unwrap();
-        let mut stage = Self { session, fake, held };
+        let mut stage = Self { session, fake, held, taken: 0, returned: 0 };
         while stage.take().is_some() {}
         stage
     }
@@ -79,6 +90,7 @@ impl Stage {
     /// The host's next frame.
     fn take(&mut self) -> Option<Seen> {
         let words = self.fake.take()?;
+        self.taken += 1;
         let half = |word: u64, shift: u32| u32::try_from(word >> shift & u64::from(u32::MAX)).unwrap();
         let (slot, length) = (half(words[1], 0), half(words[2], 32) as usize);
         let geometry = self.fake.geometry();
@@ -86,13 +98,67 @@ impl Stage {
             words[4..].iter().flat_map(|word| word.to_le_bytes()).take(length).collect()
         } else {
             let at = geometry.slots_offset() + (slot * geometry.slot_bytes()) as usize;
+            let lap = self.returned / geometry.return_capacity() + 1;
+            self.fake.store_return(self.returned, words[1] & !0xffff_ffff | u64::from(lap << 24 | slot));
+            self.returned += 1;
             (0..length.div_ceil(8)).flat_map(|word| self.fake.load(at + 8 * word).to_le_bytes()).take(length).collect()
         };
         Some(Seen { kind: half(words[3], 0) & 7, method: half(words[0], 32), credit: half(words[3], 32), bytes })
     }
 
+    /// With so many calls whose items the peer takes.
+    fn granted(mut self, count: u32) -> Granted {
+        let calls = (0..count).map(|_| self.open(Streams { sends: true, receives: false })).collect();
+        while self.take().is_some() {}
+        for index in 0..count {
+            let channel = ChannelId::new(Side::A, index, ChannelGeneration::FIRST.next()).raw().to_le_bytes();
+            let header = FrameHeader { flags: Flags::CREDIT, credit: 1 << 20, ..FrameHeader::control(Verb::Grant) };
+            self.play(&[(header, &channel)]);
+        }
+        Granted { stage: self, calls }
+    }
+
     fn open(&self, streams: Streams) -> StreamingCall {
         self.session.block_on(self.session.caller().open(METHOD, &[], streams, &CallOptions::new())).unwrap()
+    }
+}
+
+impl Granted {
+    /// Takes all that was sent, and says so.
+    fn make_room(&mut self) {
+        while self.stage.take().is_some() {}
+        self.stage.fake.announce(self.stage.taken);
+        self.stage.session.serve_for(Duration::ZERO);
+    }
+}
+
+/// Counts how often it is woken, and when that was last, by the count that all share.
+#[derive(Default)]
+struct Woken {
+    times: AtomicU32,
+    last: AtomicU32,
+    all: Arc<AtomicU32>,
+}
+
+impl Woken {
+    fn new(all: &Arc<AtomicU32>) -> (Arc<Self>, Waker) {
+        let woken = Arc::new(Self { all: Arc::clone(all), ..Self::default() });
+        (Arc::clone(&woken), Waker::from(woken))
+    }
+
+    fn times(&self) -> u32 {
+        self.times.load(Ordering::SeqCst)
+    }
+
+    fn last(&self) -> u32 {
+        self.last.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.times.fetch_add(1, Ordering::SeqCst);
+        self.last.store(self.all.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
     }
 }
 
@@ -148,6 +214,28 @@ fn a_cancel_of_the_call_before_does_not_reach_the_one_that_has_its_channel_now()
     assert!(stage.held.lock().unwrap()[0].is_cancelled());
 }
 
+#[test]
+fn all_who_wait_for_a_cancel_hear_of_it_where_they_waited_last() {
+    let mut stage = Stage::new(Limits::default());
+    stage.play(&[(request(0, Flags::NONE), b"")]);
+    let call = stage.held.lock().unwrap().pop().unwrap();
+    let all = Arc::default();
+    let [before, first, second, gone] = [(); 4].map(|()| Woken::new(&all));
+    let polled = |future: Pin<&mut dyn Future<Output = ()>>, waker: &Waker| {
+        assert!(future.poll(&mut Context::from_waker(waker)).is_pending());
+    };
+    let (mut a, mut b) = (pin!(call.cancelled()), pin!(call.cancelled()));
+    polled(a.as_mut(), &before.1);
+    polled(a.as_mut(), &first.1);
+    {
+        let mut given_up = pin!(call.cancelled());
+        polled(given_up.as_mut(), &gone.1);
+        polled(b.as_mut(), &second.1);
+    }
+    stage.play(&[(FrameHeader::control(Verb::Cancel), &request(0, Flags::NONE).channel.raw().to_le_bytes())]);
+    assert_eq!([before, first, second, gone].map(|(woken, _)| woken.times()), [0, 1, 1, 0]);
+}
+
 /// SPEC section 14: the window, while that of all streams fits half of the bytes that are kept; then this half divided by
 /// the calls that may be in flight both ways.
 #[test]
@@ -176,14 +264,7 @@ fn the_credit_of_all_streams_fits_half_of_the_bytes_that_are_kept() {
 
 #[test]
 fn an_item_waits_beside_others_that_wait_for_room_if_all_are_more_than_may_wait() {
-    let mut stage = Stage::new(Limits { outbound_bytes_max: 64 << 10, ..Limits::default() });
-    let calls = [(); 3].map(|()| stage.open(Streams { sends: true, receives: false }));
-    while stage.take().is_some() {}
-    for index in 0..3 {
-        let channel = ChannelId::new(Side::A, index, ChannelGeneration::FIRST.next()).raw().to_le_bytes();
-        let header = FrameHeader { flags: Flags::CREDIT, credit: 1 << 20, ..FrameHeader::control(Verb::Grant) };
-        stage.play(&[(header, &channel)]);
-    }
+    let Granted { stage, calls } = Stage::new(Limits { outbound_bytes_max: 64 << 10, ..Limits::default() }).granted(3);
     let cx = &mut Context::from_waker(Waker::noop());
     let mut sent = |call: &StreamingCall, bytes: usize| call.poll_send(cx, &vec![0; bytes]);
     // The first alone may be any size; the sum is what matters then.
@@ -191,6 +272,53 @@ fn an_item_waits_beside_others_that_wait_for_room_if_all_are_more_than_may_wait(
     assert!(matches!(sent(&calls[1], (24 << 10) + 1), Poll::Pending));
     assert!(matches!(sent(&calls[2], 24 << 10), Poll::Ready(Ok(()))));
     assert_eq!(stage.session.stats().outbound_bytes, 64 << 10);
+}
+
+#[test]
+fn an_item_that_fits_a_frame_waits_with_its_sender() {
+    let stage = Stage::new(Limits::default());
+    let mut stage = stage.granted(1);
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut sent = 0;
+    while stage.calls[0].poll_send(cx, &[0; 100]).is_ready() {
+        sent += 1;
+        assert!(sent < 1000);
+    }
+    assert_eq!((sent > 0, stage.stage.session.stats().outbound_bytes), (true, 0));
+    stage.make_room();
+    assert!(stage.calls[0].poll_send(cx, &[0; 100]).is_ready());
+}
+
+#[test]
+fn of_those_who_wait_for_room_whoever_sent_last_is_woken_last() {
+    let mut stage = Stage::new(Limits::default()).granted(4);
+    let all = Arc::default();
+    let wakers = [(); 3].map(|()| Woken::new(&all));
+    let sends = |stage: &Granted, call: usize, bytes: usize| {
+        stage.calls[call].poll_send(&mut Context::from_waker(&wakers[call].1), &vec![0; bytes]).is_ready()
+    };
+    assert!(sends(&stage, 0, 1));
+    // It takes more slots than there are.
+    assert!(sends(&stage, 1, 100 << 10));
+    while stage.calls[3].poll_send(&mut Context::from_waker(Waker::noop()), b"").is_ready() {}
+    for call in [1, 0, 2] {
+        assert!(!sends(&stage, call, 1));
+    }
+    stage.make_room();
+    let woken = wakers.map(|(woken, _)| (woken.times(), woken.last()));
+    assert!(woken.iter().all(|(times, _)| *times == 1), "{woken:?}");
+    assert!(woken[2] < woken[0] && woken[0] < woken[1], "{woken:?}");
+}
+
+/// A ring of 64, of which the half is for items, has room for 10 of each of three.
+#[test]
+fn of_those_who_wait_for_room_each_leaves_as_much_to_the_others() {
+    let mut stage = Stage::new(Limits::default()).granted(3);
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut burst = |call: &StreamingCall| (0..1000).take_while(|_| call.poll_send(cx, b"small").is_ready()).count();
+    while stage.calls.iter().map(&mut burst).sum::<usize>() > 0 {}
+    stage.make_room();
+    assert_eq!(stage.calls.iter().map(&mut burst).collect::<Vec<_>>(), [10, 10, 10]);
 }
 
 #[test]
