@@ -34,7 +34,7 @@ impl Stage {
             major: 1,
             minor: 0,
             role: 0,
-            features: Features::NONE,
+            features: Features::STREAMS,
             max_message_bytes: 1 << 20,
             max_metadata_bytes: 0,
             max_calls: 8,
@@ -54,7 +54,11 @@ impl Stage {
 
     /// Opens a call on channel 0.
     fn call(&mut self, method: u32) {
-        let (channel, flags) = (ChannelId::CONTROL, Flags::NONE);
+        self.call_with(method, Flags::NONE);
+    }
+
+    fn call_with(&mut self, method: u32, flags: Flags) {
+        let channel = ChannelId::CONTROL;
         let request = FrameHeader { channel, method, kind: Kind::Request, flags, depth: 1, credit: 0 };
         send(&mut self.host, request, b"");
         self.session.serve_for(Duration::ZERO);
@@ -88,4 +92,14 @@ fn lifecycle_calls_come_one_at_a_time() {
     assert_eq!((stage.session.end(), stage.held.lock().unwrap().len()), (None, 1));
     stage.call(LIFECYCLE_METHODS[1]);
     stage.check_fault("C1");
+}
+
+#[test]
+fn lifecycle_calls_have_no_streams() {
+    for flags in [Flags::ITEMS, Flags::CREDIT] {
+        let mut stage = Stage::new();
+        stage.call_with(LIFECYCLE_METHODS[0], flags);
+        stage.check_fault("C13");
+        assert!(stage.held.lock().unwrap().is_empty());
+    }
 }
