@@ -2,6 +2,8 @@
 
 mod items;
 mod listed;
+#[cfg(all(test, feature = "tokio", feature = "fault-injection"))]
+mod tests;
 
 use std::sync::Arc;
 use std::task::Waker;
