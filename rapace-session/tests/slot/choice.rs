@@ -101,6 +101,9 @@ fn a_session_that_refuses_is_passed_over_and_forgotten() {
     slot.add(&good);
     assert_eq!(slot.session_count(), 2);
     assert_eq!(*slot.caller().call_blocking(1, b"", &CallOptions::new()).unwrap().body, *b"good");
+    retired.reinstate();
+    slot.set(&retired);
+    assert_eq!(*slot.caller().call_blocking(1, b"", &CallOptions::new()).unwrap().body, *b"retired");
 }
 
 #[test]
