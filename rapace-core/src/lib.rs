@@ -59,7 +59,6 @@ pub mod socket;
 pub mod calibration;
 #[cfg(not(loom))]
 pub mod link;
-#[cfg(not(loom))]
 pub mod wait;
 
 #[cfg(all(feature = "fake-peer", not(loom)))]

@@ -15,6 +15,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// `tests/loom.rs` has the files that it looks at.
+#![cfg(not(loom))]
 
 mod body;
 mod metadata;
