@@ -314,7 +314,10 @@ fn strangers_at_a_join_point_take_no_threads_from_the_others() {
         other.kill();
         eventually("it is started again", || other.process_id().is_some_and(|now| Some(now) != pid));
     }
-    drop(strangers);
+    let is_turned_away = |stranger: &&std::cell::OnceCell<Socket>| {
+        stranger.get().unwrap().wait(None, Some(Duration::ZERO)).unwrap().hangup
+    };
+    eventually("all but one are turned away", || strangers.iter().filter(is_turned_away).count() >= 39);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What a plugin has started ends with it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 
-use rapace_host::{Limit, Means, PluginHandle, PluginHost, PluginLimits, PluginSpec, PluginState, StateChange};
+use rapace_host::{Health, Limit, Means, PluginHandle, PluginHost, PluginLimits, PluginSpec, PluginState};
 
 use crate::plugin::{ECHO, EXIT, OPEN};
 use crate::{ask, cgroups_of, config, enforcement, eventually, of_program, run, runs, spec, wide};
@@ -79,18 +80,16 @@ fn the_end_of_one_plugin_is_not_that_of_another() {
 fn a_verified_program_is_held_too() {
     let host = PluginHost::builder(config()).build().unwrap();
     let program = std::env::temp_dir().join(format!("rapace-limits-{}", std::process::id()));
-    std::fs::create_dir(&program).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::create_dir(&program).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let path = program.join("plugin");
     // Written by another process: no child that another test has just forked keeps it open for writing.
-    assert!(
-        std::process::Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&path).status().unwrap().success()
-    );
+    assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&path).status().unwrap().success());
     let verified = rapace_host::Program::verify(&path, None).unwrap();
     let plugin = host
         .load(of_program(PluginSpec::verified("plugin", verified), PluginLimits { open_files: Some(50), ..wide() }));
     let opened = plugin.map(|plugin| ask(&plugin, OPEN, 200).unwrap());
-    std::fs::remove_dir_all(program).unwrap();
+    fs::remove_dir_all(program).unwrap();
     assert!((1..50).contains(&opened.unwrap()));
 }
 
@@ -105,35 +104,55 @@ fn a_plugin_with_permissions_is_in_a_cgroup_too() {
     assert_eq!(!cgroups_of(plugin.process_id().unwrap(), std::process::id()).is_empty(), has_cgroup);
 }
 
+/// A process that a signal does not reach, where cgroups of version 1 can freeze it.
+struct Frozen {
+    process: Child,
+    freezer: PathBuf,
+}
+
+impl Frozen {
+    fn new() -> Option<Self> {
+        let freezer = PathBuf::from(format!("/sys/fs/cgroup/freezer/rapace-test-{}", std::process::id()));
+        fs::create_dir(&freezer).ok()?;
+        let frozen = Self { process: Command::new("sleep").arg("1000").spawn().unwrap(), freezer };
+        fs::write(frozen.freezer.join("cgroup.procs"), frozen.process.id().to_string()).unwrap();
+        fs::write(frozen.freezer.join("freezer.state"), "FROZEN").unwrap();
+        let state = || fs::read_to_string(frozen.freezer.join("freezer.state")).unwrap();
+        eventually("it is frozen", || state().trim() == "FROZEN");
+        Some(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // When a test has failed, it is not to fail again.
+        let _ = fs::write(self.freezer.join("freezer.state"), "THAWED");
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir(&self.freezer);
+    }
+}
+
 #[test]
 fn nobody_who_looks_at_a_plugin_waits_for_the_end_of_what_it_has_started() {
-    let told = Arc::new(AtomicBool::new(false));
-    let tell = Arc::clone(&told);
-    let observer = move |change: &StateChange| {
-        if change.to == PluginState::Crashed {
-            tell.store(true, SeqCst);
-        }
-    };
-    let host = PluginHost::builder(config()).on_state(observer).build().unwrap();
+    let host = PluginHost::builder(config()).build().unwrap();
     let plugin = host.load(spec("parent", wide())).unwrap();
     let process = plugin.process_id().unwrap();
-    // A machine without cgroups has nothing to show.
     let groups = cgroups_of(process, std::process::id());
-    std::thread::scope(|scope| {
-        // As long as its end is not told, something is in its cgroups.
-        let busy = scope.spawn(|| {
-            while !told.load(SeqCst) {
-                groups.iter().for_each(|group| drop(std::fs::create_dir(group.join("busy"))));
-            }
-        });
-        let kill = std::process::Command::new("kill").args(["-9", &process.to_string()]).status().unwrap();
-        assert!(kill.success());
-        eventually("its end is told", || {
-            host.poll();
-            plugin.state() == PluginState::Crashed
-        });
-        busy.join().unwrap();
+    // Elsewhere all that is killed ends at once, and there is nothing to show.
+    let Some(frozen) = Frozen::new() else { return };
+    for group in &groups {
+        fs::write(group.join("cgroup.procs"), frozen.process.id().to_string()).unwrap();
+    }
+    assert!(Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success());
+    eventually("its end is told", || {
+        host.poll();
+        plugin.state() == PluginState::Crashed
     });
-    // Whoever had given it up would have left it.
-    eventually("it has ended", || !groups.iter().any(|group| group.exists()));
+    assert_eq!(plugin.health(), Health::Unhealthy);
+    drop(frozen);
+    // Whoever had waited for it would have given it up.
+    eventually("all has ended", || !groups.iter().any(|group| group.exists()));
+    plugin.restart().unwrap();
+    assert_eq!(ask(&plugin, ECHO, 7).unwrap(), 7);
 }
