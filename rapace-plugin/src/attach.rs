@@ -1,6 +1,7 @@
 //! A plugin takes up its host's session, and serves it.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,15 +10,20 @@ use rapace_core::socket::{Socket, SocketError};
 use rapace_session::{AsCaller, Caller, Code, Config, Handler, Handshake, HandshakeError, PeerB, Session, SessionEnd};
 use thiserror::Error;
 
+use crate::hangup::HangUp;
 use crate::host::HostHandle;
 
 /// The variable by which a host says which major version of the protocol it speaks (SPEC E1).
 pub(crate) const PROTOCOL_VARIABLE: &str = "RAPACE_PROTOCOL";
 
 /// A plugin that is attached to its host. Dropped, it closes the session.
+///
+/// While it is there, the process ends with its host: if the host is gone without a word, and this is not dropped within
+/// half a second, because a handler is busy say, the process is killed. See [`unguarded`](Self::unguarded).
 #[derive(Debug)]
 pub struct Plugin {
     session: Arc<Session<PeerB>>,
+    guard: Option<HangUp>,
 }
 
 /// Why a plugin is not attached to a host.
@@ -53,6 +59,9 @@ pub enum AttachError {
     #[cfg(feature = "fault-injection")]
     #[error("{variable}: {0}", variable = rapace_session::fault_injection::FaultPlan::VARIABLE)]
     Faults(#[from] rapace_session::fault_injection::PlanError),
+    /// What ends the process behind its host cannot be started.
+    #[error("cannot watch over the host: {0}")]
+    Guard(std::io::Error),
     /// The host offers a session, but there will be none.
     #[error("no session with the host: {0}")]
     Handshake(#[from] HandshakeError),
@@ -98,7 +107,10 @@ impl Plugin {
         let socket = inherited_socket(&config.name, hint)?;
         let host = HostHandle::default();
         let handler = make(host.clone());
-        Self::open(socket, config, &host, handler)
+        let (name, watched) = (config.name.clone(), socket.as_fd().try_clone_to_owned().map_err(AttachError::Guard)?);
+        let plugin = Self::open(socket, config, &host, handler)?;
+        let guard = HangUp::watch(name, watched, host).map_err(AttachError::Guard)?;
+        Ok(Self { guard: Some(guard), ..plugin })
     }
 
     /// Shakes hands over a socket of a host. The handle leads to it then.
@@ -114,7 +126,14 @@ impl Plugin {
         let session = Arc::new(session);
         // No handler has run yet: calls are served by whoever waits on the session.
         host.fill(&session);
-        Ok(Self { session })
+        Ok(Self { session, guard: None })
+    }
+
+    /// Leaves it to the program to end when its host is gone, also while its handlers are busy.
+    #[must_use]
+    pub fn unguarded(mut self) -> Self {
+        self.guard = None;
+        self
     }
 
     /// The session with the host.

@@ -147,7 +147,8 @@ impl Watch {
             self.hung_up();
         }
         if self.doom.is_some_and(|doom| doom <= Instant::now()) {
-            self.kill();
+            let grace = self.ward.process.as_ref().map_or(Duration::ZERO, |process| process.grace);
+            kill(&self.ward.name, grace);
         }
         self.look_whether_idle();
     }
@@ -182,22 +183,6 @@ impl Watch {
         self.doom = Instant::now().checked_add(process.grace.saturating_add(patience));
     }
 
-    /// Ends the process, whatever its threads are at.
-    fn kill(&self) {
-        let Some(process) = &self.ward.process else { return };
-        let line = format!(
-            "{}: the session has ended, but the plugin has not within {:?}: it is killed\n",
-            self.ward.name, process.grace
-        );
-        // Not through the lock of standard error, which another thread may hold; and not if it would have to wait.
-        let stderr = std::io::stderr();
-        let mut room = [PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::OUT)];
-        if poll(&mut room, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
-            let _ = rustix::io::write(stderr.as_fd(), line.as_bytes());
-        }
-        let _ = kill_process(getpid(), Signal::KILL);
-    }
-
     fn look_whether_idle(&mut self) {
         let Some(idle) = self.ward.idle else { return };
         if self.ward.life.activity.take_noted() || self.ward.life.is_busy(0) {
@@ -207,4 +192,16 @@ impl Watch {
             self.ward.ending.begin(Reason::Idle(idle));
         }
     }
+}
+
+/// Ends this process, whatever its threads are at: its session has ended, but it has not within `grace`.
+pub(crate) fn kill(name: &str, grace: Duration) {
+    let line = format!("{name}: the session has ended, but the plugin has not within {grace:?}: it is killed\n");
+    // Not through the lock of standard error, which another thread may hold; and not if it would have to wait.
+    let stderr = std::io::stderr();
+    let mut room = [PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::OUT)];
+    if poll(&mut room, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+        let _ = rustix::io::write(stderr.as_fd(), line.as_bytes());
+    }
+    let _ = kill_process(getpid(), Signal::KILL);
 }

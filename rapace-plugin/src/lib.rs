@@ -66,6 +66,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod hangup;
 mod host;
 mod run;
 

@@ -1,7 +1,9 @@
 //! Attaching, serving and ending, with the plugin in a process of its own: this test program again, told by a variable.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rapace_core::socket::Socket;
@@ -11,11 +13,24 @@ use rapace_session::{
     CallOptions, Code, Config, Handshake, HandshakeError, IncomingCall, NoService, PeerA, Process, RefusalReason,
     Router, Session, Status,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 const ROLE: &str = "RAPACE_TEST_ROLE";
+/// The role of the plugin that a host in a process of its own starts.
+const PLUGIN: &str = "RAPACE_TEST_PLUGIN";
+/// How long a condition may take that is sure to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+const KILLED: &str = "tester: the session has ended, but the plugin has not within 500ms: it is killed\n";
 const ECHO: u32 = 1;
 const REGISTRY_OF_HOST: u32 = 2;
 const CALL_HOST: u32 = 3;
+const SPIN: u32 = 4;
+
+fn park() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
 
 /// The plugin itself, in the processes that the tests start; nothing in the test program.
 #[test]
@@ -25,7 +40,17 @@ fn plugin_process() {
     }
     let code = run(|| {
         let config = Config { registry: registry(), ..Config::new("tester", "1.0.0") };
-        Ok(Plugin::attach_with(config, "host tester", services)?.serve()?)
+        let role = std::env::var(ROLE)?;
+        if role == "host" {
+            return host();
+        }
+        let plugin = Plugin::attach_with(config, "host tester", services)?;
+        let plugin = if role == "unguarded" { plugin.unguarded() } else { plugin };
+        let end = plugin.serve();
+        if role == "slow to end" {
+            park();
+        }
+        Ok(end?)
     });
     let known = [0, 1, 2].into_iter().find(|known| ExitCode::from(*known) == code);
     std::process::exit(known.unwrap_or(100).into());
@@ -38,6 +63,10 @@ fn services(host: HostHandle) -> Router {
         .method(ECHO, |mut call: IncomingCall| {
             let body = call.take_body();
             call.reply(&body);
+        })
+        .method(SPIN, |_: IncomingCall| {
+            eprintln!("{}", std::process::id());
+            park()
         })
         .method(REGISTRY_OF_HOST, move |call: IncomingCall| {
             let digest = looker.session().map(|session| session.peer().registry.digest());
@@ -64,12 +93,15 @@ fn host_config() -> Config {
 
 /// Starts the plugin with this standard input and this word of the host's version.
 fn plugin(role: &str, stdin: impl Into<Stdio>, protocol: Option<&str>) -> Child {
+    command(role, protocol).stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// This program in a role.
+fn command(role: &str, protocol: Option<&str>) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "plugin_process", "--nocapture"]).env(ROLE, role).env_remove("RAPACE_PROTOCOL");
-    if let Some(protocol) = protocol {
-        command.env("RAPACE_PROTOCOL", protocol);
-    }
-    command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    command.envs(protocol.map(|protocol| ("RAPACE_PROTOCOL", protocol)));
+    command
 }
 
 fn attached() -> (Session<PeerA>, std::process::ChildStderr) {
@@ -149,8 +181,6 @@ fn a_closed_session_is_an_orderly_end() {
 
 #[test]
 fn a_host_that_is_gone_is_a_failure() {
-    use std::io::Read;
-
     let (socket, theirs) = Socket::pair().unwrap();
     let copy = std::os::fd::AsFd::as_fd(&socket).try_clone_to_owned().unwrap();
     let mut child = plugin("tester", theirs.into_fd(), Some("1"));
@@ -179,4 +209,80 @@ fn a_handle_without_a_session_says_so() {
     let error = HostHandle::default().call(ECHO, b"", &CallOptions::new()).unwrap_err();
     let text = "the session takes no more calls: Unavailable: the plugin is not attached to its host";
     assert_eq!(error.to_string(), text);
+}
+
+/// A host that is in a call of its plugin until it is killed.
+fn host() -> Result<(), Box<dyn std::error::Error>> {
+    let (socket, theirs) = Socket::pair()?;
+    let role = std::env::var(PLUGIN)?;
+    let mut child = command(&role, Some("1"));
+    let child = child.stdin(theirs.into_fd()).stdout(Stdio::null()).spawn()?;
+    let session = Handshake::<PeerA>::offer(socket, Some(Process::new(child)?), host_config())?.finish(NoService)?;
+    session.call(SPIN, b"", &CallOptions::new().deadline(PATIENCE))?;
+    Ok(())
+}
+
+/// Kills the host of a plugin whose handler is busy. Gives the plugin's process, and what it has yet to say.
+fn orphan(role: &str) -> (Pid, mpsc::Receiver<String>) {
+    let mut host =
+        command("host", None).env(PLUGIN, role).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // The plugin has the same standard error: it ends when both are gone.
+    let mut stderr = BufReader::new(host.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        tell.send(text)
+    });
+    (Pid::from_raw(line.trim().parse().unwrap()).unwrap(), told)
+}
+
+#[test]
+fn a_plugin_whose_host_is_killed_ends_though_its_handler_is_busy() {
+    let (plugin, told) = orphan("tester");
+    let text = told.recv_timeout(PATIENCE);
+    if text.is_err() {
+        kill_process(plugin, Signal::KILL).unwrap();
+    }
+    assert_eq!(text.unwrap(), KILLED);
+}
+
+#[test]
+fn a_plugin_that_wants_no_guard_has_none() {
+    let (plugin, told) = orphan("unguarded");
+    // For longer than one with a guard has.
+    assert!(told.recv_timeout(Duration::from_secs(1)).is_err());
+    kill_process(plugin, Signal::KILL).unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "");
+}
+
+#[test]
+fn behind_the_end_of_its_host_a_program_has_little_time_and_behind_a_closed_session_its_own() {
+    for closes in [false, true] {
+        let (socket, theirs) = Socket::pair().unwrap();
+        let copy = std::os::fd::AsFd::as_fd(&socket).try_clone_to_owned().unwrap();
+        let mut child = plugin("slow to end", theirs.into_fd(), Some("1"));
+        let mut stderr = child.stderr.take().unwrap();
+        let session = Handshake::<PeerA>::offer(socket, None, host_config()).unwrap().finish(NoService).unwrap();
+        assert!(session.call(ECHO, b"", &CallOptions::new()).is_ok());
+        match closes {
+            true => session.close(&Status::new(Code::Unavailable, "done")),
+            // As the kernel does when a host is killed.
+            false => Socket::from_fd(copy).unwrap().shutdown(),
+        }
+        // A host that is killed has no last word to leave in the memory either.
+        let session = (!closes).then_some(session);
+        let mut process = Process::new(child).unwrap();
+        let (patience, text) = if closes { (Duration::from_secs(1), "") } else { (PATIENCE, KILLED) };
+        assert_eq!(process.wait(patience).is_some(), !closes);
+        drop(session);
+        process.kill();
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).unwrap();
+        assert_eq!(said, text);
+    }
 }
