@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use rapace_session::{AsCaller, CallOptions, Code, Status};
 
 use crate::background::{Background, Task};
+use crate::guardian::AGES;
 use crate::life::Life;
 use crate::lifecycle::PING;
 
@@ -136,7 +137,7 @@ impl Ending {
             }
         }
         // A limit beyond what the clock can say is as good as a year.
-        let deadline = Instant::now() + self.limit.min(Duration::from_secs(365 * 24 * 3600));
+        let deadline = Instant::now() + self.limit.min(AGES);
         while self.life.is_busy(own) && Instant::now() < deadline {
             std::thread::park_timeout(LOOK);
         }

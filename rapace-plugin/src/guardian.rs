@@ -23,6 +23,9 @@ const LOOKS: u32 = 4;
 /// The shortest time between two such looks.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 
+/// A year.
+pub(crate) const AGES: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Ends its thread when it is dropped.
 pub(crate) struct Guardian {
     done: Option<PipeWriter>,
@@ -180,7 +183,8 @@ impl Watch {
         // A host that has closed the session is still there, and gives what goes on some time.
         let patience =
             if closed && !self.ward.ending.is_wound_down() { self.ward.ending.limit() } else { Duration::ZERO };
-        self.doom = Instant::now().checked_add(process.grace.saturating_add(patience));
+        // A grace beyond what the clock can say is as good as a year; without a doom the hang-up would be seen for ever.
+        self.doom = Some(Instant::now() + process.grace.saturating_add(patience).min(AGES));
     }
 
     fn look_whether_idle(&mut self) {

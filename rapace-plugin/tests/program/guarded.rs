@@ -76,6 +76,23 @@ fn last_words_behind_a_kill_of(host: &str) -> String {
 }
 
 #[test]
+fn a_plugin_that_has_joined_a_host_ends_with_it_too() {
+    assert_eq!(last_words_behind_a_kill_of("host to join"), KILLED);
+}
+
+#[test]
+fn a_guardian_without_end_of_patience_sleeps() {
+    let plugin = spinning("patient");
+    let guardian = thread_of(&plugin, "rapace-guardian").unwrap();
+    eventually("the guardian sleeps", || sleeps(&guardian) > 0);
+    let slept = sleeps(&guardian);
+    Socket::from_fd(plugin.socket.try_clone().unwrap()).unwrap().shutdown();
+    eventually("the guardian sleeps again", || sleeps(&guardian) > slept);
+    plugin.signal(Signal::KILL);
+    assert_eq!(plugin.end().1, "");
+}
+
+#[test]
 fn a_plugin_whose_session_ended_by_a_fault_ends_though_a_handler_is_busy() {
     let plugin = spinning("spinning beside");
     let copy: OwnedFd = plugin.socket.try_clone().unwrap();

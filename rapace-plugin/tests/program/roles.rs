@@ -1,9 +1,9 @@
 //! What this test program is when it is started again.
 
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::process::{Child, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
-use rapace_core::socket::Socket;
+use rapace_core::socket::{Listener, Socket};
 use rapace_plugin::PluginMain;
 use rapace_service::Services;
 use rapace_session::{AsCaller, Config, Handshake, PeerA, Process};
@@ -25,7 +25,9 @@ fn role() {
         "deaf" => deaf().run_with(arguments),
         "fragile" => fragile().run_with(arguments),
         "idle" => polite().idle_timeout(Duration::from_millis(50)).run_with(arguments),
+        "patient" => polite().grace(Duration::MAX).run_with(arguments),
         "host" => host("spinning"),
+        "host to join" => host_to_join(),
         #[cfg(feature = "tokio")]
         "host of tasks" => host("spinning task"),
         #[cfg(feature = "tokio")]
@@ -58,6 +60,26 @@ fn fragile() -> PluginMain {
 
 /// A host that is in a call of its plugin until it is killed.
 fn host(plugin: &str) -> ExitCode {
+    let (socket, theirs) = Socket::pair().unwrap();
+    let mut command = test_program(plugin);
+    let child = command.env("RAPACE_PROTOCOL", "1").stdin(theirs.into_fd()).stdout(Stdio::null()).spawn().unwrap();
+    drop(command);
+    call(socket, child)
+}
+
+/// The same, of one that joins it.
+fn host_to_join() -> ExitCode {
+    let path = std::env::temp_dir().join(format!("rapace-joined-{}", std::process::id()));
+    let listener = Listener::bind(&path).unwrap();
+    let mut command = test_program("spinning");
+    let child = command.env("RAPACE_ATTACH", &path).stdout(Stdio::null()).spawn().unwrap();
+    let socket = listener.accept(Instant::now() + PATIENCE).unwrap();
+    // Nobody does it behind a kill.
+    drop(listener);
+    call(socket, child)
+}
+
+fn call(socket: Socket, plugin: Child) -> ExitCode {
     /// Says of a plugin's process that it has begun.
     struct Witness(u32);
     impl Oracle for Witness {
@@ -66,12 +88,7 @@ fn host(plugin: &str) -> ExitCode {
             String::new()
         }
     }
-    let (socket, theirs) = Socket::pair().unwrap();
-    let mut command: Command = test_program(plugin);
-    command.env("RAPACE_PROTOCOL", "1").stdin(theirs.into_fd()).stdout(Stdio::null());
-    let child = command.spawn().unwrap();
-    drop(command);
-    let process = Process::new(child).unwrap();
+    let process = Process::new(plugin).unwrap();
     let services = Services::new().add(OracleServer::new(Witness(process.id())));
     let session =
         Handshake::<PeerA>::offer(socket, Some(process), Config::new("host", "1")).unwrap().finish(services).unwrap();
