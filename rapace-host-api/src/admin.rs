@@ -5,6 +5,7 @@ mod log;
 mod plugin;
 mod request;
 mod stats;
+mod stored;
 
 use rapace_macros::service;
 use rapace_service::Stream;
@@ -15,8 +16,9 @@ pub use plugin::{
     CrashSummary, HealthReport, HealthState, InstanceBounds, InstanceSummary, MethodSummary, PluginDescription,
     PluginHealth, PluginSummary, ServiceSummary,
 };
-pub use request::{CallReply, CallRequest};
+pub use request::{CallReply, CallRequest, RemoveRequest};
 pub use stats::{LatencySummary, MethodStats, PluginStats, SessionStats, Usage};
+pub use stored::StoredSummary;
 
 /// Tells of a host's plugins, and does with them what an operator wants. Who asks, the host knows by itself, and logs with
 /// each action.
@@ -63,4 +65,13 @@ pub trait Admin {
     /// How the host is, and each of its plugins.
     #[method(id = 1109)]
     async fn health(&self) -> HealthReport;
+
+    /// The plugins that have values of their own in the host's storage, by name, whether or not they are there.
+    #[method(id = 1110)]
+    async fn stored(&self) -> Result<Vec<StoredSummary>, AdminError>;
+
+    /// Removes what a plugin has stored of its own, and says what that was. It is refused while the plugin runs, unless it is
+    /// to be done nevertheless.
+    #[method(id = 1111)]
+    async fn remove_stored(&self, request: RemoveRequest) -> Result<StoredSummary, AdminError>;
 }

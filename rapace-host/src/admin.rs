@@ -9,6 +9,7 @@ mod describe;
 mod figures;
 mod logs;
 mod operator;
+mod stored;
 
 use std::fmt;
 use std::io;

@@ -24,6 +24,8 @@ use crate::output::{Listener, OutputLine, OutputThread};
 use crate::permitted::Permitted;
 use crate::plugin_log::{LogEntry, LogListener};
 use crate::scope::PluginScope;
+#[cfg(feature = "storage")]
+use crate::services::storage::Storage;
 use crate::services::{Events, HostEvents};
 use crate::starts::Starts;
 
@@ -108,6 +110,8 @@ pub(crate) struct Context {
     /// What is done around the calls of all plugins, and to them.
     pub(crate) calls: CallsConfig,
     pub(crate) cgroups: Cgroups,
+    #[cfg(feature = "storage")]
+    pub(crate) storage: Option<Storage>,
     /// Rung at each line of any plugin's log.
     pub(crate) log_bell: Arc<Notify>,
     pub(crate) starts: Starts,
@@ -155,6 +159,8 @@ pub struct PluginHostBuilder {
     contracts: BTreeMap<String, ContractConfig>,
     calls: CallsConfig,
     cgroups: Cgroups,
+    #[cfg(feature = "storage")]
+    storage: Option<Storage>,
 }
 
 impl PluginHostBuilder {
@@ -178,6 +184,8 @@ impl PluginHostBuilder {
             contracts,
             calls,
             cgroups,
+            #[cfg(feature = "storage")]
+            storage: None,
         }
     }
 
@@ -196,6 +204,15 @@ impl PluginHostBuilder {
     pub fn offer<S: Service>(mut self, service: impl Fn(&PluginScope) -> S + Send + Sync + 'static) -> Self {
         self.offers.push(service);
         self
+    }
+
+    /// Offers plugins this storage, as [`offer`](Self::offer) does. The host's operator sees who has stored how much, and may
+    /// have it removed.
+    #[cfg(feature = "storage")]
+    pub fn storage(mut self, storage: &Storage) -> Self {
+        let offered = storage.clone();
+        self.storage = Some(storage.clone());
+        self.offer(move |plugin| offered.server(plugin))
     }
 
     /// Who is told of each state change, in their order, on the thread that makes it: a caller's, or one of the host's. It may use the plugin; one that
@@ -294,6 +311,8 @@ impl PluginHostBuilder {
             contracts,
             calls,
             cgroups,
+            #[cfg(feature = "storage")]
+            storage: self.storage,
             log_bell: Arc::default(),
             starts: Starts::default(),
             is_closed,

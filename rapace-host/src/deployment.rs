@@ -180,8 +180,7 @@ impl PluginHostBuilder {
     fn with_storage(self, config: &HostConfig) -> Result<(Self, Option<Storage>), StorageOpenError> {
         let Some(config) = &config.storage else { return Ok((self, None)) };
         let storage = Storage::open(&config.path)?.shared_bytes(config.shared_bytes);
-        let offered = storage.clone();
-        Ok((self.offer(move |plugin| offered.server(plugin)), Some(storage)))
+        Ok((self.storage(&storage), Some(storage)))
     }
 }
 

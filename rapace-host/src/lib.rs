@@ -167,7 +167,7 @@ pub use reload::ReloadError;
 pub use sandbox::{Mechanism, Protection, SandboxReport, Unconfined};
 pub use scope::{Limit, PluginScope};
 #[cfg(feature = "storage")]
-pub use services::storage::{PluginStorage, Storage, StorageOpenError};
+pub use services::storage::{PluginStorage, RemoveError, Storage, StorageOpenError, Stored, WhileRunning};
 pub use services::{Events, Logger, PluginEvents, PluginLogger, Subscription};
 pub use signals::{EndSignal, EndSignals};
 pub use socket_directory::SocketDirectoryError;

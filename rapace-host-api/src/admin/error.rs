@@ -56,4 +56,10 @@ pub enum AdminError {
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
+    /// What is stored cannot be looked at, or is not removed.
+    #[error("{problem}")]
+    Storage {
+        /// Why not.
+        problem: String,
+    },
 }

@@ -1,4 +1,4 @@
-//! A call of a plugin's method by an operator.
+//! What an operator wants: a call of a plugin's method, or the removal of what it has stored.
 
 use rapace_macros::message;
 
@@ -38,5 +38,22 @@ impl CallRequest {
     pub fn new(plugin: impl Into<String>, method: impl Into<String>, arguments: impl Into<String>) -> Self {
         let (plugin, method, arguments) = (plugin.into(), method.into(), arguments.into());
         Self { plugin, method, arguments, ..Self::default() }
+    }
+}
+
+/// A removal of what a plugin has stored of its own.
+#[message(crate = "rapace_service")]
+#[derive(Default, Eq)]
+pub struct RemoveRequest {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Also if the plugin runs.
+    pub even_if_running: bool,
+}
+
+impl RemoveRequest {
+    /// For a plugin that does not run.
+    pub fn new(plugin: impl Into<String>) -> Self {
+        Self { plugin: plugin.into(), even_if_running: false }
     }
 }

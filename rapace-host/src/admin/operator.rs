@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rapace_core::socket::PeerCredentials;
 use rapace_host_api::admin::{
     Admin, AdminError, CallReply, CallRequest, HealthReport, LogItem, LogQuery, PluginDescription, PluginHealth,
-    PluginStats, PluginSummary,
+    PluginStats, PluginSummary, RemoveRequest, StoredSummary,
 };
 use rapace_service::Stream;
 use tokio::sync::{Semaphore, oneshot};
@@ -17,6 +17,7 @@ use super::call::call;
 use super::describe::{description, health_state, summary};
 use super::figures::stats;
 use super::logs::LogStream;
+use super::stored::{remove_stored, stored};
 use crate::host::{PluginHost, WeakHost};
 use crate::plugin::PluginHandle;
 
@@ -56,16 +57,40 @@ impl Operator {
         self.host()?.plugin(name).ok_or_else(|| AdminError::UnknownPlugin { name: name.to_owned() })
     }
 
-    /// Does something with a plugin on a thread that may block, to its end whoever still waits for that.
+    /// Does something with a plugin that is there.
     async fn act<T: Send + 'static>(
         &self,
         action: &'static str,
         plugin: &str,
         act: impl FnOnce(&PluginHost, &PluginHandle) -> Result<T, AdminError> + Send + 'static,
     ) -> Result<T, AdminError> {
+        let handle = self.plugin(plugin)?;
+        self.act_on(action, plugin, move |host| act(host, &handle)).await
+    }
+
+    /// Does something with what is a plugin's on a thread that may block, to its end whoever still waits for that.
+    async fn act_on<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        plugin: &str,
+        act: impl FnOnce(&PluginHost) -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, AdminError> {
         let PeerCredentials { process_id, user_id } = self.who;
-        let plugin = self.plugin(plugin)?;
-        tracing::info!(plugin = plugin.name(), action, process_id, user_id, "an operator acts");
+        let plugin = plugin.to_owned();
+        tracing::info!(plugin, action, process_id, user_id, "an operator acts");
+        let logged = move |host: &PluginHost| {
+            let done = act(host);
+            let error = done.as_ref().err().map(tracing::field::display);
+            tracing::info!(plugin, action, process_id, user_id, error, "an operator has acted");
+            done
+        };
+        self.on_a_thread(logged).await
+    }
+
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&PluginHost) -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, AdminError> {
         let (ended, end) = oneshot::channel();
         let (weak, actions) = (self.operated.host.clone(), Arc::clone(&self.operated.actions));
         let task = async move {
@@ -74,9 +99,7 @@ impl Operator {
             let Some(host) = weak.upgrade() else { return };
             let context = Arc::clone(&host.context);
             context.attendance.soon(move || {
-                let done = act(&host, &plugin);
-                let error = done.as_ref().err().map(tracing::field::display);
-                tracing::info!(plugin = plugin.name(), action, process_id, user_id, error, "an operator has acted");
+                let done = act(&host);
                 drop(permit);
                 // Nobody may wait for it any more.
                 let _ = ended.send(done);
@@ -154,6 +177,16 @@ impl Admin for Operator {
         };
         let of_host = host.map_or(crate::health::Health::Unhealthy, |host| host.health());
         HealthReport { host: health_state(of_host), plugins: plugins.iter().map(of_plugin).collect() }
+    }
+
+    async fn stored(&self) -> Result<Vec<StoredSummary>, AdminError> {
+        // It reads the disk.
+        self.on_a_thread(stored).await
+    }
+
+    async fn remove_stored(&self, request: RemoveRequest) -> Result<StoredSummary, AdminError> {
+        let plugin = request.plugin.clone();
+        self.act_on("remove_stored", &plugin, move |host| remove_stored(host, &request)).await
     }
 }
 

@@ -7,12 +7,14 @@
 //!     readers.rs         its reads wait, one of each plugin: two threads do them
 //!     disk.rs            the database: reads of what was last committed, which wait for no write
 //!       rows.rs          what stands in the file
+//!     stored.rs          who has stored how much, and its removal, for whoever operates the host
 //! ```
 
 mod disk;
 mod queue;
 mod readers;
 mod rows;
+mod stored;
 mod writer;
 
 #[cfg(test)]
@@ -42,6 +44,7 @@ use disk::{Disk, Fault, Place, View};
 use queue::{Expected, Job, Queue, Write, Written};
 use readers::{READERS, Readers};
 use rows::{SpaceRow, length};
+pub use stored::{RemoveError, Stored, WhileRunning};
 
 /// The bytes of memory in which the database keeps parts of its file.
 const CACHE_BYTES: usize = 32 << 20;
@@ -53,7 +56,7 @@ const SHARED: &str = "shared";
 /// The values that a host keeps for its plugins, in a file. Cheap to clone.
 ///
 /// What was acknowledged is on the disk, whatever becomes of the host. A plugin's values stay when it is unloaded, and are
-/// there for the next plugin of that name. A plugin's quota counts the bytes of its keys and values; the file takes some
+/// there for the next plugin of that name, until somebody [removes](Self::remove) them. A plugin's quota counts the bytes of its keys and values; the file takes some
 /// more for each. In memory are up to 32 MiB of the file, and up to 8 MiB of each plugin's writes that wait. Dropped, with all that was made of it, it ends its threads and closes the file.
 ///
 /// ```no_run
@@ -62,7 +65,7 @@ const SHARED: &str = "shared";
 ///
 /// let storage = Storage::open("/var/lib/my-host/storage.redb")?;
 /// let host = PluginHost::builder(Config::new("my-host", "1.0.0"))
-///     .offer(move |plugin| storage.server(plugin))
+///     .storage(&storage)
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -167,7 +170,7 @@ impl Storage {
         PluginStorage {
             room: self.inner.queue.room(&name),
             turn: self.inner.readers.turn(&name),
-            own: format!("plugin/{name}").into(),
+            own: format!("{}{name}", stored::OF_PLUGIN).into(),
             name,
             scope: plugin.clone(),
             shared: SHARED.into(),

@@ -5,6 +5,7 @@ mod deploying;
 mod hog;
 mod killed;
 mod process;
+mod removing;
 mod spaces;
 
 use std::cell::RefCell;
@@ -56,9 +57,8 @@ fn open(path: &Path) -> Storage {
 
 /// A host that offers this storage.
 fn host(storage: &Storage) -> PluginHost {
-    let storage = storage.clone();
     let builder = PluginHost::builder(Config::new("test-host", "1.0.0"));
-    builder.offer(move |plugin| storage.server(plugin)).build().unwrap()
+    builder.storage(storage).build().unwrap()
 }
 
 /// A plugin of this name and role.

@@ -173,7 +173,7 @@ fn prepared(database: Database) -> Result<Database, redb::Error> {
 
 /// What was last committed.
 pub(super) struct View {
-    spaces: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(super) spaces: ReadOnlyTable<&'static [u8], &'static [u8]>,
     entries: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 

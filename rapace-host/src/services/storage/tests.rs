@@ -6,6 +6,7 @@ mod medium;
 mod model;
 mod opening;
 mod reads;
+mod stored;
 mod trouble;
 
 use std::sync::atomic::{AtomicBool, Ordering};
