@@ -67,7 +67,9 @@
 //! | `rapace_slots_free`, `rapace_slots`, `rapace_runs_held` | | slots of the host; runs of the plugin's that the host holds |
 //! | `rapace_inbound_bytes`, `rapace_outbound_bytes`, `rapace_handlers` | | what is kept of its messages, what waits for it, handlers of its calls that wait |
 //!
-//! Calls of a built-in plugin by typed clients are calls of functions, and are not counted.
+//! Calls of a built-in plugin by typed clients are calls of functions, and to count one would take as long as the call: they
+//! have no rows in this ([`PluginStats::is_built_in`] says of which plugins that is so). Who wants them counted asks for it by
+//! [`CallRules::metrics`], and finds them in [`PluginHandle::call_metrics`].
 
 #![forbid(unsafe_code)]
 

@@ -8,6 +8,8 @@ use rapace_macros::message;
 pub struct PluginStats {
     /// Its name.
     pub plugin: String,
+    /// Whether it is a part of the host's program that takes calls: direct calls of it are in nothing of this.
+    pub is_built_in: bool,
     /// Lives that were begun: with a session, whatever became of it.
     pub starts: u64,
     /// How often a process of it was started in the place of another.

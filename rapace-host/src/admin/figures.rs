@@ -15,6 +15,7 @@ pub(super) fn stats(plugin: &PluginHandle) -> PluginStats {
     let counted = plugin.stats();
     PluginStats {
         plugin: counted.plugin,
+        is_built_in: counted.is_built_in,
         starts: counted.starts,
         restarts: counted.restarts,
         crashes: counted.crashes,

@@ -63,6 +63,9 @@ impl fmt::Display for PluginStats {
                 writeln!(f, "  {what}: {}", listed(counts))?;
             }
         }
+        if self.is_built_in {
+            writeln!(f, "  built in: direct calls are not counted here")?;
+        }
         table(f, &self.methods)
     }
 }

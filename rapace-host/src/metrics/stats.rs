@@ -30,6 +30,11 @@ pub struct PluginStats {
     pub state: PluginState,
     /// Its breaker, if it has one.
     pub breaker: Option<BreakerState>,
+    /// Whether it is a part of the host's program that takes calls. Calls of it by typed clients are calls of functions, and
+    /// to count one would take as long as the call: they are in nothing of this, unless
+    /// [`CallRules::metrics`](crate::CallRules::metrics) asks for it, and then in
+    /// [`PluginHandle::call_metrics`](crate::PluginHandle::call_metrics).
+    pub is_built_in: bool,
     /// Processes that run.
     pub processes: u64,
     /// What they use now; none when none of its own runs.

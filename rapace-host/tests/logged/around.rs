@@ -116,6 +116,13 @@ fn rules_hold_for_direct_calls_of_a_built_in_plugin() {
     assert_eq!(client.ask(0).unwrap_err().code(), Code::ResourceExhausted);
     let MetricsSnapshot { methods } = plugin.call_metrics().unwrap();
     assert_eq!((methods[0].method, methods[0].ok, methods[0].failed()), ("ask", 2, 1));
+    // Elsewhere direct calls are not counted, and that is said; calls by bytes are.
+    plugin.as_caller().call_blocking(1, &[0], &CallOptions::new()).unwrap();
+    let stats = plugin.stats();
+    let counted: Vec<_> = stats.methods.iter().map(|method| (&*method.method, method.calls())).collect();
+    assert_eq!((stats.is_built_in, counted), (true, vec![("test.Front.ask", 1)]));
+    assert!(stats.to_string().contains("  built in: direct calls are not counted here\n"), "{stats}");
+    assert!(!host.load(spec("in-a-process")).unwrap().stats().is_built_in);
     host.shutdown();
 }
 
