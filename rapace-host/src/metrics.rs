@@ -74,7 +74,7 @@ fn snapshot_of(host: &str, plugins: &Mutex<Plugins>) -> HostSnapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use rapace_session::Latency;
@@ -85,7 +85,7 @@ mod tests {
     use crate::limits::Usage;
 
     /// A plugin that has something of everything.
-    pub(super) fn stats() -> PluginStats {
+    pub(crate) fn stats() -> PluginStats {
         let mut latency = Latency::new();
         for (micros, calls) in [(3, 3), (900, 2)] {
             latency.add(Duration::from_micros(micros), calls);

@@ -206,3 +206,44 @@ impl Seat {
         Some(step)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A seat whose process has crashed, and what is told of that.
+    fn crashed() -> (Seat, Passage) {
+        let (seat, mut passage) = (Seat::new(0, &Arc::new(PluginSpec::new("p", "/bin/p"))), Passage::default());
+        step(&seat, PluginEvent::Verify, &mut passage);
+        assert_eq!(step(&seat, PluginEvent::Died, &mut passage), Some(PluginState::Crashed));
+        (seat, passage)
+    }
+
+    fn step(seat: &Seat, event: PluginEvent, passage: &mut Passage) -> Option<PluginState> {
+        seat.step(event, passage, |_| {}).map(|step| step.to)
+    }
+
+    #[test]
+    fn what_the_policy_says_of_an_end_comes_too_late_where_somebody_starts_it_already() {
+        for (word, state) in
+            [(PluginEvent::Retry, PluginState::Backoff), (PluginEvent::GiveUp, PluginState::Quarantined)]
+        {
+            let (seat, mut passage) = crashed();
+            seat.rouse();
+            assert_eq!((step(&seat, word, &mut passage), seat.state()), (None, PluginState::Crashed));
+            // Of that start's own end it may say something.
+            step(&seat, PluginEvent::Died, &mut passage);
+            assert_eq!(step(&seat, word, &mut passage), Some(state));
+        }
+    }
+
+    #[test]
+    fn one_that_rests_is_left_alone_until_somebody_starts_it() {
+        let (seat, mut passage) = crashed();
+        seat.rest();
+        assert_eq!(step(&seat, PluginEvent::Retry, &mut passage), None);
+        seat.rouse();
+        step(&seat, PluginEvent::Died, &mut passage);
+        assert_eq!(step(&seat, PluginEvent::Retry, &mut passage), Some(PluginState::Backoff));
+    }
+}

@@ -12,7 +12,10 @@ use crate::plugin::PluginHandle;
 
 /// What is counted of a plugin, as its [`stats`](PluginHandle::stats) say.
 pub(super) fn stats(plugin: &PluginHandle) -> PluginStats {
-    let counted = plugin.stats();
+    told(plugin.stats(), sessions(plugin))
+}
+
+fn told(counted: metrics::PluginStats, sessions: Vec<SessionStats>) -> PluginStats {
     PluginStats {
         plugin: counted.plugin,
         is_built_in: counted.is_built_in,
@@ -32,7 +35,7 @@ pub(super) fn stats(plugin: &PluginHandle) -> PluginStats {
         events_published: counted.events.published,
         events_delivered: counted.events.delivered,
         events_missed: counted.events.missed,
-        sessions: sessions(plugin),
+        sessions,
     }
 }
 
@@ -89,4 +92,27 @@ fn sessions(plugin: &PluginHandle) -> Vec<SessionStats> {
         }
     });
     sessions.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_counted_is_told() {
+        let text = |text: &str| text.to_owned();
+        let told = told(metrics::tests::stats(), Vec::new());
+        assert_eq!((told.starts, told.restarts, told.crashes, told.reloads), (3, 1, 1, 1));
+        assert_eq!((told.plugin, told.is_built_in), (text("shout"), false));
+        assert_eq!((told.refused, told.overruns), (vec![(text("Unavailable"), 4)], vec![(text("log_rate"), 2)]));
+        assert_eq!((told.events_published, told.events_delivered, told.events_missed), (11, 12, 13));
+        assert_eq!(told.cpu_ms, Some(12_345));
+        assert_eq!(told.usage, Some(Usage { cpu_ms: 2345, memory_bytes: 50 << 20, processes: 3 }));
+        let [up, unknown] = &told.methods[..] else { panic!("{:?}", told.methods) };
+        assert_eq!((&*up.side, &*up.method, up.ok, up.in_flight), ("host", "demo.Shout.up", 3, 1));
+        assert_eq!((up.request_bytes, up.reply_bytes, &up.errors), (50, 35, &vec![(text("NotFound"), 2)]));
+        let LatencySummary { p50_ns, p90_ns, p99_ns, max_ns } = up.latency.unwrap();
+        assert_eq!([p50_ns, p90_ns, p99_ns, max_ns], [3072, 917_504, 917_504, 917_504]);
+        assert_eq!((&*unknown.side, &*unknown.method, unknown.latency), ("plugin", "77", None));
+    }
 }
