@@ -1,5 +1,6 @@
 //! Calls, crashes, restarts and shutdowns of real processes.
 
+use std::iter;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ fn a_plugin_goes_through_its_states() {
         "Draining -> ShuttingDown",
         "ShuttingDown -> Stopped",
     ];
-    assert_eq!(in_words(&changes), expected);
+    assert_eq!(in_words(&changes, expected.len()), expected);
     let error = plugin.call(ECHO, b"", &CallOptions::new()).unwrap_err();
     assert_eq!(error.to_string(), "the session takes no more calls: Unavailable: plugin plain is Stopped");
 }
@@ -97,8 +98,9 @@ fn a_kill_ends_a_call_and_a_restart_is_a_new_session() {
     assert_ne!(killed.process_id(), Some(pid));
     assert_ne!(killed.session().unwrap().nonce(), nonce);
     assert!(killed.crash().is_none());
-    let changes: Vec<_> = changes.try_iter().filter(|change| &*change.plugin == "killed").collect();
-    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    let changes = iter::from_fn(|| changes.recv_timeout(PATIENCE).ok());
+    let changes = changes.filter(|change| &*change.plugin == "killed").take(9);
+    let changes: Vec<_> = changes.map(|change| change.to_string()).collect();
     let again = ["Connected -> Initializing", "Initializing -> Running"];
     assert_eq!(changes[3..5], again);
     assert_eq!(changes[5..7], ["Running -> Crashed", "Crashed -> Connected"]);
@@ -114,7 +116,7 @@ fn a_restart_of_a_running_plugin_shuts_it_down_first() {
     assert!(!is_there(pid));
     echo_works(&plugin);
     let again = ["Running -> Draining", "Draining -> ShuttingDown", "ShuttingDown -> Stopped", "Stopped -> Connected"];
-    assert_eq!(in_words(&changes)[5..9], again);
+    assert_eq!(in_words(&changes, 9)[5..], again);
 }
 
 #[test]
@@ -185,7 +187,8 @@ fn a_poll_notices_a_death_that_no_call_meets() {
     poll_until(&host, || dead.state() != PluginState::Running);
     assert_eq!((dead.state(), alive.state()), (PluginState::Crashed, PluginState::Running));
     assert!(!is_there(pid));
-    assert_eq!(in_words(&changes).last().unwrap(), "Running -> Crashed");
+    // Two have started before.
+    assert_eq!(in_words(&changes, 11).last().unwrap(), "Running -> Crashed");
 }
 
 #[test]

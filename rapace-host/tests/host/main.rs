@@ -69,8 +69,10 @@ fn watched(builder: PluginHostBuilder) -> (PluginHost, mpsc::Receiver<StateChang
     (builder.on_state(told).build().unwrap(), changes)
 }
 
-fn in_words(changes: &mpsc::Receiver<StateChange>) -> Vec<String> {
-    changes.try_iter().map(|change| change.to_string()).collect()
+/// So many changes, which may be told a moment after they can be seen.
+#[track_caller]
+fn in_words(changes: &mpsc::Receiver<StateChange>, count: usize) -> Vec<String> {
+    (0..count).map(|_| changes.recv_timeout(PATIENCE).unwrap().to_string()).collect()
 }
 
 /// The plugin of this role.

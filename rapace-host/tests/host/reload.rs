@@ -7,7 +7,7 @@ use rapace_host::{PluginHandle, PluginHost, PluginScope, PluginSpec, PluginState
 use rapace_session::{AsCaller, CallOptions};
 
 use crate::plugin::{COUNT, ECHO, ENDLESS, INSTANCE_ROLE};
-use crate::{PATIENCE, config, eventually, in_words, is_there, spec, watched, with_patience};
+use crate::{PATIENCE, config, eventually, is_there, spec, watched, with_patience};
 
 /// A version of the plugin `plain`: the program has another role.
 fn version(role: &str) -> PluginSpec {
@@ -80,7 +80,7 @@ fn a_new_version_that_does_not_start_leaves_the_old_one() {
     });
     assert_eq!((plugin.process_id(), role(&plugin).as_str()), (pid, "old"));
     assert_eq!(plugin.state(), PluginState::Running);
-    assert!(!in_words(&changes).contains(&"Running -> Draining".to_owned()));
+    assert!(changes.try_iter().all(|change| change.to_string() != "Running -> Draining"));
     let error = plugin.reload(spec("picky")).unwrap_err();
     assert_eq!(error.to_string(), "plugin picky cannot take the place of plugin plain");
 }
