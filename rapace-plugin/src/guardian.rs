@@ -100,8 +100,8 @@ struct Watch {
     ward: Ward,
     /// Its end is ours.
     done: PipeReader,
-    /// Since when nothing is known to have been done.
-    quiet_since: Instant,
+    /// Since when nothing is known to have been done; none before the host has called at all, who may take its time.
+    quiet_since: Option<Instant>,
     /// When the process is killed.
     doom: Option<Instant>,
     /// A signal has come.
@@ -110,7 +110,7 @@ struct Watch {
 
 impl Watch {
     fn new(ward: Ward, done: PipeReader) -> Self {
-        Self { ward, done, quiet_since: Instant::now(), doom: None, warned: false }
+        Self { ward, done, quiet_since: None, doom: None, warned: false }
     }
 
     fn run(mut self) {
@@ -190,8 +190,8 @@ impl Watch {
     fn look_whether_idle(&mut self) {
         let Some(idle) = self.ward.idle else { return };
         if self.ward.life.activity.take_noted() || self.ward.life.is_busy(0) {
-            self.quiet_since = Instant::now();
-        } else if self.quiet_since.elapsed() >= idle && !self.ward.life.stop.is_said() {
+            self.quiet_since = Some(Instant::now());
+        } else if self.quiet_since.is_some_and(|since| since.elapsed() >= idle) && !self.ward.life.stop.is_said() {
             self.ward.life.stop.say();
             self.ward.ending.begin(Reason::Idle(idle));
         }

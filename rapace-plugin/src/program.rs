@@ -193,8 +193,8 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
         self
     }
 
-    /// Ends the plugin, in good order, when it has served no call and held no [`Work`](crate::Work) for so long. The host
-    /// starts it again when it is needed.
+    /// Ends the plugin, in good order, when it has served no call and held no [`Work`](crate::Work) for so long since it was
+    /// initialized. The host starts it again when it is needed.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.times.idle = Some(time);
         self

@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use rapace_core::socket::Socket;
 use rapace_plugin::testing::{FakeHost, TestPlugin};
 use rapace_plugin::{MainError, PluginMain};
 use rapace_service::Services;
-use rapace_session::{AsCaller, CallError, CallOptions, Code, IncomingCall, SessionEnd, Status};
+use rapace_session::{
+    AsCaller, CallError, CallOptions, Code, Config, Handshake, IncomingCall, NoService, PeerA, SessionEnd, Status,
+};
 
 use crate::contract::{Log, Manners, Oracle, OracleClient, OracleServer, WorkerClient, manners, note, polite};
 use crate::{PATIENCE, eventually};
@@ -157,6 +160,19 @@ fn a_plugin_that_is_idle_ends_by_itself_and_one_with_work_does_not() {
     assert_eq!((status.code, &*status.details), (Code::Unavailable, &b"idle"[..]));
     assert_eq!(status.message, "the plugin was idle for 20ms");
     assert!(plugin.wait().is_ok());
+}
+
+#[test]
+fn a_plugin_that_is_not_initialized_yet_is_not_idle() {
+    let idle = Duration::from_millis(20);
+    let (ours, theirs) = Socket::pair().unwrap();
+    let plugin = std::thread::spawn(move || PluginMain::new("idle", "1").idle_timeout(idle).run_on(theirs));
+    let host = Handshake::<PeerA>::offer(ours, None, Config::new("host", "1")).unwrap().finish(NoService).unwrap();
+    // A host that is busy with other things.
+    assert_eq!(host.serve_for(idle * 20), None);
+    assert!(host.call_lifecycle(2000, b"", &CallOptions::new()).is_ok());
+    assert!(matches!(&*host.serve(), SessionEnd::PeerClosed(status) if *status.details == *b"idle"));
+    assert!(plugin.join().unwrap().is_ok());
 }
 
 #[test]
