@@ -103,7 +103,8 @@ impl Drop for Directory {
 fn spec(role: &str) -> PluginSpec {
     let program = std::env::current_exe().unwrap();
     let spec = PluginSpec::new(role, program).arg("--exact").arg("plugin::plugin_process").arg("--nocapture");
-    spec.env(plugin::ROLE, role)
+    // With one thread a test program would begin a line, and the plugin's first would be the rest of it.
+    spec.env(plugin::ROLE, role).env("RUST_TEST_THREADS", "2")
 }
 
 /// Waits for what is sure to come.

@@ -37,7 +37,9 @@ fn with_events(config: EventsConfig) -> (PluginHostBuilder, Events) {
 /// A plugin of this name.
 fn spec(name: &str) -> PluginSpec {
     let program = std::env::current_exe().unwrap();
-    plugin::ARGS.iter().fold(PluginSpec::new(name, program), |spec, arg| spec.arg(arg)).env(plugin::ROLE, "actor")
+    let spec = plugin::ARGS.iter().fold(PluginSpec::new(name, program), |spec, arg| spec.arg(arg));
+    // With one thread a test program would begin a line, and the plugin's first would be the rest of it.
+    spec.env(plugin::ROLE, "actor").env("RUST_TEST_THREADS", "2")
 }
 
 fn actor(plugin: &PluginHandle) -> ActorBlockingClient {

@@ -41,7 +41,8 @@ fn builder() -> PluginHostBuilder {
 fn spec(name: &str) -> PluginSpec {
     let program = std::env::current_exe().unwrap();
     let spec = PluginSpec::new(name, program).arg("--exact").arg("plugin::plugin_process").arg("--nocapture");
-    spec.env(plugin::ROLE, name)
+    // With one thread a test program would begin a line, and the plugin's first would be the rest of it.
+    spec.env(plugin::ROLE, name).env("RUST_TEST_THREADS", "2")
 }
 
 /// What was counted of a method.
