@@ -15,8 +15,10 @@ use rapace_tests::service::REST;
 
 use crate::support::{Plugin, config, eventually, waiting};
 
-/// Within this time every call of a session has ended whose peer was killed.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// Within this time every call of a session has ended whose peer was killed, however busy the machine. Who only looks at its
+/// peer now and then would take longer.
+const AT_ONCE: Duration = Duration::from_secs(15);
+const SELDOM: Duration = Duration::from_secs(600);
 
 /// One call of each kind with items, without end.
 fn endless() -> Vec<Load> {
@@ -57,7 +59,8 @@ fn arguments() -> Vec<u8> {
 }
 
 #[track_caller]
-fn check_kill(config: Config, arguments_of_peer: &[&str]) {
+fn check_kill(mut config: Config, arguments_of_peer: &[&str]) {
+    config.timeouts.liveness = SELDOM;
     let plugin = start(config, arguments_of_peer);
     let theirs = plugin.start_call(method::LOAD_HOST, &arguments());
     let took = thread::scope(|scope| {
@@ -82,7 +85,9 @@ fn a_killed_plugin_ends_all_streams_at_once() {
 
 #[test]
 fn a_killed_plugin_ends_all_streams_of_tasks_at_once() {
-    let plugin = start(config(), &["serve"]);
+    let mut config = config();
+    config.timeouts.liveness = SELDOM;
+    let plugin = start(config, &["serve"]);
     runtime().block_on(async {
         let session = AsyncSession::new(Session::clone(&plugin)).unwrap();
         let theirs = session.start(method::LOAD_HOST, &arguments(), &CallOptions::new()).await.unwrap();
