@@ -69,7 +69,7 @@ fn a_flood_of_records_is_held_and_counted_while_another_plugins_go_on() {
     let flooder = host.load(spec("flooder").limits(held())).unwrap();
     heard.begins(&flooder);
     let other = host.load(spec("other").limits(held())).unwrap();
-    let (start, records) = (Instant::now(), 20_000);
+    let (start, records) = (Instant::now(), 5000);
     let flood = actor(&flooder);
     let flooding = thread::spawn(move || flood.say("flood", records).unwrap());
     eventually("it is refused", || flooder.scope().overruns(Limit::LogRate) > 0);
@@ -161,7 +161,7 @@ fn a_chatty_publisher_is_held_while_anothers_events_go_on() {
     let [chatty, other] = ["chatty", "other"].map(|name| host.load(spec(name).limits(held())).unwrap());
     let reader = host.load(spec("reader")).unwrap();
     let words = followed(&reader, &["news.*"]);
-    let (start, events) = (Instant::now(), 10_000);
+    let (start, events) = (Instant::now(), 5000);
     let chat = actor(&chatty);
     let chatting = thread::spawn(move || chat.publish("news.chat", events).unwrap());
     eventually("it is refused", || chatty.scope().overruns(Limit::EventRate) > 0);

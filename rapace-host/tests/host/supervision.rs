@@ -128,7 +128,8 @@ fn a_hung_plugin_is_killed_if_that_is_the_policy() {
     let error = plugin.call(ENDLESS, b"", &CallOptions::new().deadline(PATIENCE)).unwrap_err();
     assert!(error.to_string().contains("SIGKILL"), "{error}");
     until(&changes, PluginState::Running);
-    echo(&plugin).unwrap();
+    // On a busy machine it may be found to be slow once more.
+    eventually("it takes calls", || echo(&plugin).is_ok());
 }
 
 #[test]
@@ -143,7 +144,8 @@ fn a_stopped_process_is_killed_if_that_is_the_policy() {
     eventually("it is stopped", || std::fs::read_to_string(&status).unwrap().contains("State:\tT"));
     plugin.call(ECHO, b"", &CallOptions::new().deadline(PATIENCE)).unwrap_err();
     until(&changes, PluginState::Running);
-    echo(&plugin).unwrap();
+    // On a busy machine it may be found to be slow once more.
+    eventually("it takes calls", || echo(&plugin).is_ok());
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(crate) const AT_ONCE: usize = 4;
 pub(crate) fn judging() -> Config {
     let mut config = config();
     config.timeouts.liveness = LIVENESS;
+    // A plugin that stops while it starts goes on when somebody has noticed.
+    config.timeouts.start = PATIENCE;
     config
 }
 

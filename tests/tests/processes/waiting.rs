@@ -84,7 +84,7 @@ fn peers_that_are_awake_make_no_system_calls() {
     let plugin = Plugin::start_with(waiting(WaitStrategy::Spin), &["serve", "wait=spin"], NoService);
     cores.part();
     let calls = call_often(&plugin, 100_000);
-    assert!(calls >= 1000, "{calls} calls in {LONG_ENOUGH:?}");
+    assert!(calls >= 300, "{calls} calls in {LONG_ENOUGH:?}");
     for (side, snapshot) in [("here", plugin.snapshot()), ("there", plugin.peer_snapshot())] {
         let Snapshot { bells_sent, sleeps, .. } = snapshot;
         assert!(bells_sent + sleeps < 100, "{bells_sent} bells and {sleeps} sleeps for {calls} calls, {side}");
