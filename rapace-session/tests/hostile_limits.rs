@@ -14,8 +14,8 @@ use rapace_core::segment::Segment;
 use rapace_core::socket::Socket;
 use rapace_core::{ChannelId, GeometryConfig, Side};
 use rapace_session::{
-    CallOptions, Code, Config, Features, Handshake, Hello, IncomingCall, Limits, PeerA, Session, Status, StreamingCall,
-    Streams, WaitStrategy,
+    CallError, CallOptions, Code, Config, Features, Handshake, Hello, IncomingCall, Limits, Metadata, PeerA, Session,
+    Status, StreamingCall, Streams, WaitStrategy,
 };
 
 const METHOD: u32 = 7;
@@ -23,6 +23,8 @@ const METHOD: u32 = 7;
 const INBOUND_BYTES: usize = (64 << 20) + (16 << 10);
 /// Calls that the peer takes.
 const PEER_CALLS_MAX: u32 = 8;
+/// The largest body that the peer takes. (Of metadata it takes 10 bytes.)
+const PEER_BYTES_MAX: usize = 1 << 20;
 
 /// A host that keeps its calls, and its peer.
 struct Stage {
@@ -62,8 +64,8 @@ impl Stage {
             minor: 0,
             role: 1,
             features: Features::STREAMS,
-            max_message_bytes: 1 << 20,
-            max_metadata_bytes: 0,
+            max_message_bytes: PEER_BYTES_MAX as u64,
+            max_metadata_bytes: 10,
             max_calls: PEER_CALLS_MAX,
             max_depth: 1,
             name: String::new(),
@@ -192,6 +194,41 @@ fn calls_beyond_those_that_are_served_at_once_are_answered_and_not_run() {
 }
 
 #[test]
+fn a_reply_that_the_caller_does_not_take_becomes_an_error() {
+    let body = |bytes: usize| (vec![0; bytes], Metadata::new());
+    let metadata = |bytes: usize| {
+        let mut metadata = Metadata::new();
+        metadata.insert("k", vec![0; bytes - 5]).unwrap();
+        (Vec::new(), metadata)
+    };
+    let cases = [
+        (body(PEER_BYTES_MAX), None),
+        (body(PEER_BYTES_MAX + 1), Some("reply has 1048577 bytes, but the caller takes 1048576")),
+        (metadata(10), None),
+        (metadata(11), Some("metadata of the reply have 11 bytes, but the caller takes 10")),
+    ];
+    for ((body, metadata), refused) in cases {
+        let mut stage = Stage::new(Limits::default());
+        stage.play(&[(request(0, Flags::NONE), b"")]);
+        stage.held.lock().unwrap().remove(0).reply_with(&body, &metadata);
+        let answer = stage.take().unwrap();
+        assert_eq!(answer.kind, if refused.is_some() { Kind::Error } else { Kind::Reply }.raw());
+        if let Some(message) = refused {
+            assert_eq!(Status::decode(&answer.bytes), Status::new(Code::ResourceExhausted, message));
+        }
+    }
+}
+
+#[test]
+fn a_call_whose_time_is_over_is_answered_and_not_run() {
+    let mut stage = Stage::new(Limits::default());
+    stage.play(&[(request(0, Flags::DEADLINE), &0u64.to_le_bytes())]);
+    assert!(stage.held.lock().unwrap().is_empty());
+    let answer = stage.take().unwrap();
+    assert_eq!((answer.kind, Status::decode(&answer.bytes).code), (Kind::Error.raw(), Code::DeadlineExceeded));
+}
+
+#[test]
 fn a_look_without_time_runs_all_calls_that_are_there() {
     let mut stage = Stage::new(Limits::default());
     let requests: [(FrameHeader, &[u8]); 4] = [0, 1, 2, 3].map(|index| (request(index, Flags::NONE), &b""[..]));
@@ -272,6 +309,19 @@ fn an_item_waits_beside_others_that_wait_for_room_if_all_are_more_than_may_wait(
     assert!(matches!(sent(&calls[1], (24 << 10) + 1), Poll::Pending));
     assert!(matches!(sent(&calls[2], 24 << 10), Poll::Ready(Ok(()))));
     assert_eq!(stage.session.stats().outbound_bytes, 64 << 10);
+}
+
+#[test]
+fn a_request_waits_beside_others_that_wait_for_room_if_all_are_more_than_may_wait() {
+    let stage = Stage::new(Limits { outbound_bytes_max: 64 << 10, ..Limits::default() });
+    let started = |bytes: usize| stage.session.try_start(METHOD, &vec![0; bytes], &CallOptions::new());
+    let _first = started(40 << 10).unwrap();
+    assert_eq!(started((24 << 10) + 1).unwrap_err(), CallError::WouldBlock);
+    let _second = started(24 << 10).unwrap();
+    assert_eq!(stage.session.stats().outbound_bytes, 64 << 10);
+    // One alone may be any size.
+    let stage = Stage::new(Limits { outbound_bytes_max: 64 << 10, ..Limits::default() });
+    let _large = stage.session.try_start(METHOD, &vec![0; 100 << 10], &CallOptions::new()).unwrap();
 }
 
 #[test]
