@@ -1,7 +1,7 @@
 //! Processes that are killed at any moment, amid calls of all kinds.
 //!
 //! ```text
-//! $ RAPACE_KILLS=1000 cargo test -p rapace-tests --test crashes random -- --nocapture --test-threads 1
+//! $ RAPACE_KILLS=1000 cargo test --release -p rapace-tests --test crashes random -- --nocapture --test-threads 1
 //! ```
 
 use std::io::{BufRead, BufReader};
