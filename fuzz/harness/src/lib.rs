@@ -13,8 +13,10 @@ mod oracle;
 mod peer;
 mod shape;
 
+mod answer;
 mod config;
 mod descriptor;
+mod events;
 mod frames;
 mod hello;
 mod json;
@@ -23,8 +25,10 @@ mod prefix;
 mod registry;
 mod session;
 
+pub use answer::answer;
 pub use config::config;
 pub use descriptor::descriptor;
+pub use events::events;
 pub use frames::frames;
 pub use hello::hello;
 pub use json::json;
@@ -39,9 +43,11 @@ use rapace_core::{Geometry, GeometryConfig};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
+    ("answer", answer),
     ("config", config),
     ("descriptor", descriptor),
+    ("events", events),
     ("frames", frames),
     ("hello", hello),
     ("json", json),

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rapace_fuzz_harness::{
-    TARGETS, config, descriptor, frames, hello, json, memory, output, prefix, registry, session,
+    TARGETS, answer, config, descriptor, events, frames, hello, json, memory, output, prefix, registry, session,
 };
 
 /// The seeds of a target, which are inputs that once failed too.
@@ -80,8 +80,10 @@ macro_rules! properties {
 }
 
 properties! {
+    answers_of_programs_are_read_or_refused: answer, 3000;
     files_of_configuration_are_read_or_refused: config, 1000;
     descriptors_are_judged_as_the_oracle_does: descriptor, 3000;
+    events_come_to_those_who_subscribed: events, 1000;
     a_link_stands_any_peer: frames, 1000;
     greetings_are_taken_or_refused: hello, 5000;
     values_of_any_schema_come_back: json, 3000;

@@ -76,7 +76,11 @@ const CHARS_SHOWN: usize = 200;
 
 impl Capabilities {
     /// Reads the JSON that a program has printed.
-    pub(crate) fn parse(printed: &[u8]) -> Result<Self, CapabilitiesFault> {
+    ///
+    /// # Errors
+    ///
+    /// When it is not that, with the place.
+    pub fn parse(printed: &[u8]) -> Result<Self, CapabilitiesFault> {
         let mut reader = serde_json::Deserializer::from_slice(printed);
         let read: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let place = match error.path().to_string() {

@@ -129,6 +129,8 @@ mod tests {
     use std::num::NonZeroU32;
 
     use futures_util::FutureExt;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use rapace_host_api::logger::Logger as _;
 
     use super::*;
@@ -160,5 +162,47 @@ mod tests {
         assert!(kept.message.ends_with("\u{20ac}... (295905 more bytes) (68 more fields)"), "{}", kept.message);
         assert_eq!((kept.fields.len(), kept.message.len(), kept.target.len()), (32, 4095 + 40, 126 + 23));
         assert!(Fields(&kept.fields).to_string().len() < 32 * (1100 + 160));
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        // About as long as each of the bounds, and of all that there is.
+        let long =
+            |bytes: usize| ("\\PC{0,4}", Just(bytes)).prop_map(|(end, bytes)| "\u{20ac}".repeat(bytes / 3) + &end);
+        prop_oneof![
+            any::<String>(),
+            long(NAME_BYTES_MAX),
+            long(VALUE_BYTES_MAX),
+            long(MESSAGE_BYTES_MAX),
+            Just("\u{202e}\r\n\u{1b}".repeat(2000)),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = LogValue> {
+        prop_oneof![
+            any::<f64>().prop_map(LogValue::Float),
+            any::<i64>().prop_map(LogValue::Int),
+            text().prop_map(LogValue::Text),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_record_leaves_its_line_or_its_bounds(
+            target in text(),
+            message in text(),
+            fields in vec((text(), value()).prop_map(|(name, value)| LogField { name, value }), 0..40),
+        ) {
+            let kept = bounded(LogRecord { level: LogLevel::Info, target, message, fields });
+            // An escape is of 8 characters for one byte at most, and a cut is told of.
+            let bound = |bytes_max: usize| 8 * bytes_max + 64;
+            prop_assert!(kept.message.len() <= bound(MESSAGE_BYTES_MAX) && kept.target.len() <= bound(NAME_BYTES_MAX));
+            prop_assert!(kept.fields.len() <= FIELDS_MAX);
+            prop_assert!(Fields(&kept.fields).to_string().len() <= FIELDS_MAX * (bound(NAME_BYTES_MAX) + bound(VALUE_BYTES_MAX)));
+            for text in [kept.message.clone(), kept.target.clone(), Fields(&kept.fields).to_string()] {
+                prop_assert!(!Escaped(&text).is_needed(), "{text:?}");
+            }
+        }
     }
 }
