@@ -91,6 +91,7 @@ mod sandbox;
 mod scope;
 mod spec;
 
+mod absence;
 mod admin;
 mod attach;
 mod attendance;

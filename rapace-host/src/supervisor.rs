@@ -66,15 +66,6 @@ impl Shared {
         stepped
     }
 
-    /// Calls that wait are refused where there is nothing to wait for any more.
-    fn release_calls(&self) {
-        let waits = self.supervision().calls_wait && !self.holds_calls.load(Ordering::SeqCst);
-        let may_come = |seat: &Arc<Seat>| seat.state() == PluginState::Running || seat.is_asleep() || seat.is_coming();
-        if waits && !self.seats().iter().any(may_come) {
-            self.slot.fail(&self.absence());
-        }
-    }
-
     fn note(&self, seat: &Seat, step: &Step) {
         self.history.note(step);
         let (plugin, instance) = (Arc::clone(&self.name), seat.number);
