@@ -31,7 +31,7 @@ pub struct Plugin {
 #[non_exhaustive]
 pub enum AttachError {
     /// No host started this program.
-    #[error("{plugin} is a rapace plugin: it is started by a host program, e.g. `{hint}`")]
+    #[error("{plugin} is a rapace plugin: a host program starts it; try `{hint}`")]
     StartedByHand {
         /// The plugin's name.
         plugin: String,

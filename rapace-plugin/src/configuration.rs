@@ -7,7 +7,8 @@ use serde_json::Value;
 
 /// How a configuration is read, and what is said of it beforehand.
 pub(crate) struct Reader<C> {
-    pub(crate) read: fn(&[u8]) -> Result<C, Status>,
+    /// What is wrong is told with where the bytes come from.
+    pub(crate) read: fn(&[u8], &str) -> Result<C, Status>,
     /// The JSON schema, if it is JSON.
     pub(crate) schema: fn() -> Option<Value>,
 }
@@ -15,14 +16,14 @@ pub(crate) struct Reader<C> {
 impl Reader<()> {
     /// Whatever comes is left alone.
     pub(crate) fn nothing() -> Self {
-        Self { read: |_| Ok(()), schema: || None }
+        Self { read: |_, _| Ok(()), schema: || None }
     }
 }
 
 impl Reader<Vec<u8>> {
     /// Bytes of any form.
     pub(crate) fn bytes() -> Self {
-        Self { read: |bytes| Ok(bytes.to_owned()), schema: || None }
+        Self { read: |bytes, _| Ok(bytes.to_owned()), schema: || None }
     }
 }
 
@@ -34,21 +35,26 @@ impl<C: DeserializeOwned + JsonSchema> Reader<C> {
 
 /// Reads a configuration; nothing at all is one without fields. What is wrong is said with its field, its line and its
 /// column.
-fn read_json<C: DeserializeOwned>(bytes: &[u8]) -> Result<C, Status> {
-    let text = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
-    let mut json = serde_json::Deserializer::from_slice(text);
+fn read_json<C: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<C, Status> {
+    if bytes.trim_ascii().is_empty() {
+        // Of what nobody has written there is no line.
+        let nothing = serde_json::Map::new();
+        return C::deserialize(Value::from(nothing))
+            .map_err(|error| refusal(source, &format!("there is none: {error}")));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
     let config = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         // What has no name is the whole, or not known.
         let at = if matches!(&*path, "." | "?") { String::new() } else { format!("{path}: ") };
-        refusal(&format!("{at}{}", error.inner()))
+        refusal(source, &format!("{at}{}", error.inner()))
     })?;
-    json.end().map_err(|error| refusal(&error.to_string()))?;
+    json.end().map_err(|error| refusal(source, &error.to_string()))?;
     Ok(config)
 }
 
-fn refusal(error: &str) -> Status {
-    Status::new(Code::InvalidArgument, format!("configuration: {error}"))
+fn refusal(source: &str, error: &str) -> Status {
+    Status::new(Code::InvalidArgument, format!("{source}: {error}"))
 }
 
 #[cfg(test)]
@@ -68,8 +74,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Result<&str, &str>) {
-        let read = read_json::<Sample>(text.as_bytes());
-        assert_eq!(read.map(|sample| sample.name), expected.map(str::to_owned).map_err(refusal));
+        let read = read_json::<Sample>(text.as_bytes(), "here");
+        let expected = expected.map(str::to_owned).map_err(|error| refusal("here", error));
+        assert_eq!(read.map(|sample| sample.name), expected);
     }
 
     #[test]
@@ -87,9 +94,18 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_that_is_missing_is_told_so() {
+        let error = read_json::<(u8,)>(b" ", "configuration").unwrap_err();
+        let text = "configuration: there is none: invalid type: map, expected a tuple of size 1";
+        assert_eq!((error.code, error.message.as_str()), (Code::InvalidArgument, text));
+    }
+
+    #[test]
     fn deep_nesting_is_an_error() {
-        let error = read_json::<Sample>("[".repeat(1 << 20).as_bytes()).unwrap_err();
+        let error = read_json::<Sample>("[".repeat(1 << 20).as_bytes(), "").unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument);
-        assert!(read_json::<Value>("[".repeat(1 << 20).as_bytes()).unwrap_err().message.contains("recursion limit"));
+        assert!(
+            read_json::<Value>("[".repeat(1 << 20).as_bytes(), "").unwrap_err().message.contains("recursion limit")
+        );
     }
 }

@@ -166,7 +166,7 @@ impl Ending {
     }
 
     /// A line on standard error, if anybody takes it.
-    fn say(&self, what: &str) {
+    pub(crate) fn say(&self, what: &str) {
         let _ = writeln!(std::io::stderr(), "{}: {what}", self.name);
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Life {
     pub(crate) host: HostHandle,
     pub(crate) stop: Stop,
     pub(crate) activity: Activity,
+    /// Somebody has started the program to join its host, and may look at what it says.
+    pub(crate) by_hand: bool,
     /// To be entered wherever the program's code is run.
     pub(crate) runtime: Context,
     #[cfg(feature = "tracing")]
@@ -70,8 +72,8 @@ impl Life {
 
 impl Life {
     /// Of a plugin with this runtime.
-    pub(crate) fn new(runtime: Context) -> Self {
-        Self { runtime, ..Self::default() }
+    pub(crate) fn new(runtime: Context, by_hand: bool) -> Self {
+        Self { runtime, by_hand, ..Self::default() }
     }
 
     /// Whether there is work, or a call of the host beside `own`: those that ask.

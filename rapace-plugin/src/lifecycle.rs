@@ -94,7 +94,13 @@ impl Lifecycle {
     fn initialize(&self, body: &[u8]) -> Result<(), Status> {
         let again = || Status::new(Code::FailedPrecondition, "initialize comes once");
         let initialize = self.initialize.lock().take().ok_or_else(again)?;
-        self.hand_over.set(initialize(body)?).map_err(|_| again())
+        let made = initialize(body).inspect_err(|status| {
+            // Else nobody sees it here; who has started the program sees nothing of the answer.
+            if self.life.by_hand {
+                self.ending.say(&format!("initialize failed: {status}"));
+            }
+        });
+        self.hand_over.set(made?).map_err(|_| again())
     }
 
     /// On another thread, so that this one serves the calls in flight meanwhile.

@@ -278,7 +278,7 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
 
     /// Does what the program's arguments say: it serves the host that has started it, or with `--attach PATH` (or
     /// `RAPACE_ATTACH`) one that listens there, until the session ends; or says what it is to whoever asks by
-    /// `capabilities`. `--config` takes the place of what the host would give.
+    /// `capabilities`, and how it is used by `--help`. `--config` takes the place of what the host would give.
     ///
     /// To be called before anything else reads standard input or handles signals.
     #[must_use]
@@ -305,9 +305,11 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
                 line.push('\n');
                 Ok(std::io::stdout().write_all(line.as_bytes())?)
             }),
-            Err(_) => {
+            Ok(Arguments::Help) => run(|| Ok(std::io::stdout().write_all(self.usage().as_bytes())?)),
+            Err(error) => {
+                let Config { name, version, .. } = &self.config;
                 // Nobody may read it.
-                let _ = writeln!(std::io::stderr(), "{}", self.usage());
+                let _ = writeln!(std::io::stderr(), "{name} {version}: {error}; see {} --help", program());
                 ExitCode::from(STARTED_BY_HAND)
             }
         }
@@ -348,15 +350,17 @@ impl<C: Send + Sync + 'static> PluginMain<C> {
     }
 
     fn hint_or_default(&self) -> String {
-        self.hint.clone().unwrap_or_else(|| format!("{} --attach SOCKET", program()))
+        self.hint.clone().unwrap_or_else(|| format!("{} --help", program()))
     }
 
     fn usage(&self) -> String {
         let Config { name, version, .. } = &self.config;
-        let program = program();
+        let (program, hint) = (program(), self.hint.as_ref().map(|hint| format!(", e.g. {hint}")));
         format!(
-            "{name} {version} is a rapace plugin: a host program starts it, or it joins one by `{program} --attach SOCKET \
-             [--config=JSON]`; `{program} capabilities` says what it does"
+            "{name} {version} is a rapace plugin: a host program starts it{}. By hand:\n\
+             \x20 {program} --attach SOCKET [--config JSON]   joins a host that listens there, e.g. from a debugger\n\
+             \x20 {program} capabilities   says what it serves and how it is configured, as JSON\n",
+            hint.unwrap_or_default()
         )
     }
 }

@@ -61,18 +61,19 @@ pub(crate) fn serve_process<C: Send + Sync + 'static>(
     main.check()?;
     // Who was started by a host keeps to it: the variable may be meant for the host.
     let by_variable = || std::env::var_os(ATTACH_VARIABLE).filter(|_| std::env::var_os(PROTOCOL_VARIABLE).is_none());
-    let socket = match attach.or_else(|| by_variable().map(PathBuf::from)) {
-        Some(path) => joined_socket(&path)?,
+    let path = attach.or_else(|| by_variable().map(PathBuf::from));
+    let socket = match &path {
+        Some(path) => joined_socket(path)?,
         None => inherited_socket(&main.config.name, hint)?,
     };
     let process = OwnProcess::new(socket.as_fd(), main.times.grace).map_err(os("watch the socket"))?;
-    serve(main, socket, config, Some(process))
+    serve(main, socket, config, Some(process), path)
 }
 
 /// Serves over a socket, in a process that has other things to do.
 pub(crate) fn serve_over<C: Send + Sync + 'static>(main: PluginMain<C>, socket: Socket) -> Result<(), MainError> {
     main.check()?;
-    serve(main, socket, None, None)
+    serve(main, socket, None, None, None)
 }
 
 fn serve<C: Send + Sync + 'static>(
@@ -80,6 +81,7 @@ fn serve<C: Send + Sync + 'static>(
     socket: Socket,
     given: Option<String>,
     process: Option<OwnProcess>,
+    joined: Option<PathBuf>,
 ) -> Result<(), MainError> {
     let PluginMain { config, services, stateful, steps, reader, times, threads, runtime, .. } = main;
     let name = config.name.clone();
@@ -88,12 +90,15 @@ fn serve<C: Send + Sync + 'static>(
     let context = keeper.context().clone();
     // What the program has made is dropped within it, too.
     let _within = context.enter();
-    let life = Arc::new(Life::new(context.clone()));
+    let life = Arc::new(Life::new(context.clone(), joined.is_some()));
     let ending = Arc::new(Ending::new(&name, &life, times.stop));
     let initialize = initializer(steps, reader, given, Arc::clone(&life), Arc::clone(&ending));
     let lifecycle = Lifecycle::new(&life, &ending, services, stateful, initialize);
     let plugin = Plugin::open(socket, config, &life.host, lifecycle)?;
     context.take_handlers(plugin.session());
+    if let Some(path) = &joined {
+        ending.say(&format!("joined the host {} at {}", plugin.session().peer().name, path.display()));
+    }
     let ward = Ward { name, life: Arc::clone(&life), ending: Arc::clone(&ending), idle: times.idle, process };
     let guardian = Guardian::start(ward).map_err(os("start the guardian"))?;
     let end = serve_with(&plugin, threads.get());
@@ -101,6 +106,9 @@ fn serve<C: Send + Sync + 'static>(
     ending.join();
     life.close_log();
     let failure = ending.failure();
+    if joined.is_some() {
+        ending.say(&format!("the session has ended: {end}"));
+    }
     drop(plugin);
     keeper.end();
     drop(guardian);

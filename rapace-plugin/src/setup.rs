@@ -38,7 +38,8 @@ pub(crate) fn initializer<C: Send + Sync + 'static>(
     ending: Arc<Ending>,
 ) -> Initialize {
     Box::new(move |body| {
-        let config = (reader.read)(given.as_deref().map_or(body, str::as_bytes))?;
+        let (bytes, source) = given.as_deref().map_or((body, "configuration"), |text| (text.as_bytes(), "--config"));
+        let config = (reader.read)(bytes, source)?;
         let ctx = PluginContext { life, config: Arc::new(config) };
         let mut made = Made::default();
         steps.into_iter().try_for_each(|step| step(&ctx, &mut made)).map_err(status)?;

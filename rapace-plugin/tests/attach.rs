@@ -123,7 +123,7 @@ fn ended(output: &Output) -> (Option<i32>, String) {
 
 #[test]
 fn a_plugin_started_by_hand_says_how_to_run_it() {
-    let line = "tester is a rapace plugin: it is started by a host program, e.g. `host tester`\n";
+    let line = "tester is a rapace plugin: a host program starts it; try `host tester`\n";
     let (a_stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     let check = |stdin: Stdio, protocol| {
         let output = plugin("tester", stdin, protocol).wait_with_output().unwrap();

@@ -55,7 +55,7 @@ impl Services {
         let later = later.clone();
         self.add_serving::<S>(None, move |call| match later.get() {
             Some(service) => service.serve(call),
-            None => call.fail(Status::new(Code::FailedPrecondition, "the service is not ready yet")),
+            None => call.fail(not_ready(S::METHODS)),
         })
     }
 
@@ -128,6 +128,12 @@ impl Services {
         let (_, index) = self.by_id.get(at).filter(|(id, _)| *id == method)?;
         self.served.get(*index)
     }
+}
+
+fn not_ready(methods: &[MethodInfo]) -> Status {
+    let service = methods.first().map_or("the service", |method| method.service);
+    let message = format!("{service} is not ready: what makes it, as initialize does, has not come, or has failed");
+    Status::new(Code::FailedPrecondition, message)
 }
 
 impl Handler for Services {

@@ -284,7 +284,10 @@ fn a_service_that_comes_later_is_described_at_once_and_refused_until_it_is_there
     let calculator = CalculatorClient::new(&pair.host).blocking();
     let error = calculator.add(1, 2).unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
-    assert_eq!(error.to_string(), "FailedPrecondition: the service is not ready yet");
+    assert_eq!(
+        error.to_string(),
+        "FailedPrecondition: test.Calculator is not ready: what makes it, as initialize does, has not come, or has failed"
+    );
     assert!(later.set(CalculatorServer::new(Impl::default())).is_ok());
     assert_eq!(calculator.add(1, 2), Ok(3));
     assert!(later.set(CalculatorServer::new(Impl::default())).is_err());

@@ -57,9 +57,9 @@ fn last_words_behind_a_kill_of(host: &str) -> String {
     let mut host = test_program(host).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     // The plugin has the same standard error: it ends when both are gone.
     let mut stderr = BufReader::new(host.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    let plugin = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
+    // One that joins says so first.
+    let mut lines = stderr.by_ref().lines().map(Result::unwrap);
+    let plugin = lines.find_map(|line| Pid::from_raw(line.parse().ok()?)).unwrap();
     host.kill().unwrap();
     assert_eq!(host.wait().unwrap().signal(), Some(9));
     let (tell, told) = std::sync::mpsc::channel();

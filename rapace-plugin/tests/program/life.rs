@@ -58,7 +58,10 @@ fn a_configuration_that_is_wrong_is_refused_by_field_line_and_column() {
     let message = "configuration: greeting: invalid type: integer `7`, expected a string at line 2 column 15";
     assert_eq!(plugin.initialized(), refused(Code::InvalidArgument, message));
     let error = WorkerClient::new(&plugin).blocking().greet("host").unwrap_err();
-    assert_eq!(error.to_string(), "FailedPrecondition: the service is not ready yet");
+    assert_eq!(
+        error.to_string(),
+        "FailedPrecondition: test.Worker is not ready: what makes it, as initialize does, has not come, or has failed"
+    );
     let again = plugin.session().call_lifecycle(2000, b"{}", &CallOptions::new()).map(drop);
     assert_eq!(again, refused(Code::FailedPrecondition, "initialize comes once"));
     assert_eq!(call(&plugin, EXPORT_STATE, b"").unwrap_err().code, Code::FailedPrecondition);

@@ -1,7 +1,7 @@
 //! How a plugin's program is started.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rapace_core::socket::Listener;
@@ -14,9 +14,14 @@ use crate::process::{ARGUMENTS, Started, test_program};
 
 /// Ends it as a host does.
 fn close(plugin: Started) {
+    assert_eq!(said_at_the_end(plugin), "");
+}
+
+fn said_at_the_end(plugin: Started) -> String {
     plugin.session.close(&Status::new(Code::Unavailable, "done"));
     let (exit, stderr) = plugin.end();
-    assert_eq!((exit.code(), stderr.as_str()), (Some(0), ""));
+    assert_eq!(exit.code(), Some(0));
+    stderr
 }
 
 #[track_caller]
@@ -48,10 +53,17 @@ fn a_program_says_what_it_is() {
 
 #[test]
 fn a_program_without_a_host_says_how_it_is_run() {
-    let by_hand = "polite is a rapace plugin: it is started by a host program, e.g. `host polite`\n";
+    let by_hand = "polite is a rapace plugin: a host program starts it; try `host polite`\n";
     check("", 2, |line| line == by_hand);
-    for arguments in ["--help", "-h", "serve", "--config", "capabilities\nnow"] {
-        check(arguments, 2, |line| line.starts_with("polite 1.0.0 is a rapace plugin: ") && line.contains("--attach"));
+    for (arguments, found) in [("serve", "the argument \"serve\""), ("--config", "--config without a value")] {
+        check(arguments, 2, |line| line.starts_with(&format!("polite 1.0.0: found {found}, expected ")));
+    }
+    for arguments in ["--help", "-h"] {
+        let output = test_program("polite").env(ARGUMENTS, arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(0) && output.stderr.is_empty(), "{:?}", output.status);
+        let usage = "polite 1.0.0 is a rapace plugin: a host program starts it, e.g. host polite. By hand:\n";
+        assert!(text.contains(usage) && text.contains("--attach SOCKET") && text.contains("capabilities"), "{text}");
     }
     check("--attach\n/nonexistent/socket", 1, |line| line.starts_with("cannot join a host at /nonexistent/socket: "));
 }
@@ -67,31 +79,41 @@ fn a_configuration_may_come_by_an_argument() {
     command.env(ARGUMENTS, "--config\n{");
     let plugin = Started::new(&mut command, NoService);
     let error = plugin.session.call_lifecycle(2000, b"", &CallOptions::new()).unwrap_err();
-    assert_eq!(error.code(), Code::InvalidArgument);
+    let text = "--config: EOF while parsing an object at line 1 column 1";
+    assert_eq!((error.code(), error.to_string()), (Code::InvalidArgument, format!("InvalidArgument: {text}")));
     close(plugin);
 }
 
-/// A program that joins this test, which listens.
-fn joins(path: &Path, by_variable: bool) {
+/// What a program says that joins this test, which listens, until its session ends.
+fn joins(path: &Path, command: &mut Command, meanwhile: impl Fn(&Started)) -> String {
     let listener = Listener::bind(path).unwrap();
-    let mut command = test_program("polite");
-    match by_variable {
-        true => command.env("RAPACE_ATTACH", path),
-        false => command.env(ARGUMENTS, format!("--attach\n{}", path.display())),
-    };
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let socket = listener.accept(Instant::now() + PATIENCE).unwrap();
     let plugin = Started::with(socket, child, NoService);
-    plugin.initialize();
-    assert_eq!(WorkerClient::new(&plugin.session).blocking().greet("host").unwrap(), "Hello, host!");
-    close(plugin);
+    meanwhile(&plugin);
+    said_at_the_end(plugin)
 }
 
 #[test]
-fn a_program_joins_a_host_that_runs() {
+fn a_program_joins_a_host_that_runs_and_says_what_becomes_of_that() {
     let path = std::env::temp_dir().join(format!("rapace-join-{}", std::process::id()));
-    joins(&path, false);
-    joins(&path, true);
+    let joined = format!("polite: joined the host host at {}\n", path.display());
+    let ended = "polite: the session has ended: the peer closed the session: Unavailable: done\n";
+    let greeted = |plugin: &Started| {
+        plugin.initialize();
+        assert_eq!(WorkerClient::new(&plugin.session).blocking().greet("host").unwrap(), "Hello, host!");
+    };
+    let arguments = format!("--attach\n{}", path.display());
+    let said = joins(&path, test_program("polite").env(ARGUMENTS, &arguments), greeted);
+    assert_eq!(said, format!("{joined}{ended}"));
+    let said = joins(&path, test_program("polite").env("RAPACE_ATTACH", &path), greeted);
+    assert_eq!(said, format!("{joined}{ended}"));
+    let wrong = format!("{arguments}\n--config\n");
+    let said = joins(&path, test_program("polite").env(ARGUMENTS, wrong + "{\"marks\": 1}"), |plugin| {
+        assert!(plugin.session.call_lifecycle(2000, b"", &CallOptions::new()).is_err());
+    });
+    let error = "--config: missing field `greeting` at line 1 column 12";
+    assert_eq!(said, format!("{joined}polite: initialize failed: InvalidArgument: {error}\n{ended}"));
     assert!(!path.exists());
 }
 
