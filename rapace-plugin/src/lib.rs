@@ -57,11 +57,14 @@
 //! }
 //! ```
 //!
-//! [`testing`] runs such a plugin in a test's own process. Below it is [`Plugin`], for programs that serve a session by
-//! themselves: [`Plugin::attach`] takes the socket that the host left in standard input, shakes hands and gives the session;
-//! [`Plugin::serve`] answers the host's calls until the host is done. [`run`] makes the outcome an exit code, and explains
-//! itself to whoever starts the program by hand. The host's lifecycle calls `initialize` (2000) and `shutdown` (2002) come to
-//! its handler like any other; one that has nothing to do for them need not serve them.
+//! With the feature `tokio`, `PluginMain::tokio` runs all of that code within a tokio runtime. [`testing`] runs such a plugin in
+//! a test's own process.
+//!
+//! Below it is [`Plugin`], for programs that serve a session by themselves: [`Plugin::attach`] takes the socket that the host
+//! left in standard input, shakes hands and gives the session; [`Plugin::serve`] answers the host's calls until the host is
+//! done. [`run`] makes the outcome an exit code, and explains itself to whoever starts the program by hand. The host's
+//! lifecycle calls `initialize` (2000) and `shutdown` (2002) come to its handler like any other; one that has nothing to do
+//! for them need not serve them.
 
 #![forbid(unsafe_code)]
 

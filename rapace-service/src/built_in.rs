@@ -30,8 +30,8 @@ use pair::Pair;
 /// differs:
 ///
 /// - It has no deadline but one that it was given, and what is ready when it is first polled is in time.
-/// - A handler is polled by its caller's thread or task. When its call is cancelled it is dropped where it stands, also one
-///   that asks for that.
+/// - A handler is polled by its caller's thread or task, and is within a tokio runtime if that is. When its call is
+///   cancelled it is dropped where it stands, also one that asks for that.
 /// - Items are made when they are asked for. Interceptors count no bytes.
 #[derive(Clone)]
 pub struct BuiltIn(Arc<Shared>);
