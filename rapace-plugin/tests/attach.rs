@@ -207,7 +207,7 @@ fn a_handler_reaches_its_host() {
 #[test]
 fn a_handle_without_a_session_says_so() {
     let error = HostHandle::default().call(ECHO, b"", &CallOptions::new()).unwrap_err();
-    let text = "the session takes no more calls: Unavailable: the plugin is not attached to its host";
+    let text = "the call was not run: Unavailable: the plugin is not attached to its host";
     assert_eq!(error.to_string(), text);
 }
 

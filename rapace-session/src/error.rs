@@ -73,7 +73,7 @@ pub enum CallError {
     },
     /// The session takes no more calls: its peer has said so, perhaps of this very call, or this side makes no more, or there
     /// is no session. The call has not been run.
-    #[error("the session takes no more calls: {reason}")]
+    #[error("the call was not run: {reason}")]
     Refused {
         /// Why.
         reason: Status,

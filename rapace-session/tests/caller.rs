@@ -99,6 +99,6 @@ fn an_idempotent_call_is_run_twice_at_most() {
 #[test]
 fn a_caller_without_a_session_says_so() {
     let error = CallerSlot::new("nobody is there").caller().call_blocking(1, b"", &CallOptions::new()).unwrap_err();
-    assert_eq!(error.to_string(), "the session takes no more calls: Unavailable: nobody is there");
+    assert_eq!(error.to_string(), "the call was not run: Unavailable: nobody is there");
     assert!(!error.may_have_run());
 }

@@ -57,7 +57,7 @@ fn a_plugin_that_only_people_start_is_there_when_they_do() {
     let plugin = host.keep(PluginSpec::by_hand("debugged").supervision(supervision)).unwrap();
     assert_eq!(plugin.state(), PluginState::Verified);
     let error = plugin.call(PID, b"", &CallOptions::new()).unwrap_err();
-    assert_eq!(error.to_string(), "the session takes no more calls: Unavailable: plugin debugged is Verified");
+    assert_eq!(error.to_string(), "the call was not run: Unavailable: plugin debugged is Verified");
     let point = plugin.join_at(path("by-hand")).unwrap();
     let mut child = start_by_hand(point.path());
     eventually("it takes the calls", || pid(&plugin) == Some(child.id()));

@@ -64,7 +64,7 @@ fn a_plugin_goes_through_its_states() {
     ];
     assert_eq!(in_words(&changes, expected.len()), expected);
     let error = plugin.call(ECHO, b"", &CallOptions::new()).unwrap_err();
-    assert_eq!(error.to_string(), "the session takes no more calls: Unavailable: plugin plain is Stopped");
+    assert_eq!(error.to_string(), "the call was not run: Unavailable: plugin plain is Stopped");
 }
 
 #[test]

@@ -68,10 +68,7 @@ fn a_crash_loop_ends_in_quarantine_and_a_hand_ends_that() {
     assert_eq!(plugin.state(), PluginState::Quarantined);
     assert_eq!((plugin.health(), host.health()), (Health::Unhealthy, Health::Unhealthy));
     let refused = echo(&plugin).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "the session takes no more calls: Unavailable: plugin dies at start is Quarantined"
-    );
+    assert_eq!(refused.to_string(), "the call was not run: Unavailable: plugin dies at start is Quarantined");
     assert!(plugin.crash().unwrap().to_string().contains("SIGABRT"), "{:?}", plugin.crash());
     // By hand it is tried again, and its past is forgotten.
     plugin.restart().unwrap_err();
