@@ -53,9 +53,9 @@ pub enum JoinPointError {
 impl PluginHandle {
     /// Lets a process that somebody else has started take the place of this plugin's: a program of the SDK does so when it
     /// is run with `--attach PATH`. Only processes of this user can. It is a [reload](PluginHandle::reload): calls in flight
-    /// end where they are, all others go to the process that has joined. When that ends, what follows is the plugin's
-    /// restart policy's affair, with the plugin's own program. One at a time can join: who comes
-    /// meanwhile is turned away.
+    /// end where they are, all others go to the process that has joined. As long as it is there it is neither killed for
+    /// making no progress nor stopped for being idle: it may be in a debugger. When it ends, what follows is the plugin's
+    /// restart policy's affair, with the plugin's own program. One at a time can join: who comes meanwhile is turned away.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl PluginKind for Joined {
 
     fn connect(&self, life: &NewLife<'_>) -> Result<Connection, StartCause> {
         match self.socket.lock().take() {
-            Some(socket) => Ok(Connection::new(socket)),
+            Some(socket) => Ok(Connection { is_by_hand: true, ..Connection::new(socket) }),
             None => self.behind.connect(life),
         }
     }

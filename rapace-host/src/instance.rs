@@ -33,6 +33,8 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) struct Instance {
     pub(crate) session: Session<PeerA>,
     pub(crate) pid: Option<u32>,
+    /// A person has started it, who may have it in a debugger.
+    pub(crate) is_by_hand: bool,
     /// What it is confined to.
     pub(crate) sandbox: Option<SandboxReport>,
     pidfd: Option<OwnedFd>,
@@ -75,7 +77,9 @@ impl Instance {
         }
         // What the last life has started may hold what this one needs.
         scope.ends().wait();
-        let Connection { socket, process, output, sandbox, enclosure } =
+        // Asked before, for one that joins is there once.
+        let program = spec.kind.describe();
+        let Connection { socket, process, output, sandbox, enclosure, is_by_hand } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
         let pid = process.as_ref().map(Process::id);
         if let Some(pid) = pid {
@@ -85,7 +89,7 @@ impl Instance {
         let output = output.map(read).transpose().map_err(StartCause::os("read the output")).map_err(of_cause)?;
         let own = enclosure.as_ref().map(|enclosure| enclosure.enforcement());
         let enforcement = own.unwrap_or_else(|| Enforcement::nothing(scope.limits()));
-        tracing::info!(plugin = %spec.name, pid, program = %spec.kind.describe(), "started");
+        tracing::info!(plugin = %spec.name, pid, %program, "started");
         if let Some(sandbox) = &sandbox {
             note(&spec.name, pid, sandbox);
         }
@@ -112,6 +116,7 @@ impl Instance {
                     Ok(Self {
                         session,
                         pid,
+                        is_by_hand,
                         sandbox,
                         pidfd,
                         started,

@@ -92,13 +92,15 @@ pub struct Connection {
     pub sandbox: Option<SandboxReport>,
     /// What the process is held by.
     pub(crate) enclosure: Option<Arc<Enclosure>>,
+    /// A person has started it, who may have it in a debugger.
+    pub(crate) is_by_hand: bool,
 }
 
 impl Connection {
     /// Without a process of its own, and without output.
     #[must_use]
     pub fn new(socket: Socket) -> Self {
-        Self { socket, process: None, output: None, sandbox: None, enclosure: None }
+        Self { socket, process: None, output: None, sandbox: None, enclosure: None, is_by_hand: false }
     }
 }
 
@@ -190,5 +192,5 @@ fn start(
     let output = (ChildStdout::from(OwnedFd::from(stdout)), ChildStderr::from(OwnedFd::from(stderr)));
     let process = Process::new(child).map_err(StartCause::os("watch the process"))?;
     let process = Some(enclosure.close_behind(process));
-    Ok(Connection { socket, process, output: Some(output), sandbox, enclosure: Some(enclosure) })
+    Ok(Connection { process, output: Some(output), sandbox, enclosure: Some(enclosure), ..Connection::new(socket) })
 }

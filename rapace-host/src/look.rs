@@ -122,7 +122,8 @@ impl Shared {
         if !again {
             tracing::warn!(plugin = %self.name, pid = instance.pid, ?silent, "is unresponsive");
         }
-        if seat.spec.supervision.unresponsive == Unresponsive::Kill {
+        // One that a person has started may be stopped in a debugger.
+        if seat.spec.supervision.unresponsive == Unresponsive::Kill && !instance.is_by_hand {
             if !again {
                 tracing::warn!(plugin = %self.name, pid = instance.pid, "is killed, because it is unresponsive");
             }
@@ -142,6 +143,9 @@ impl Shared {
         let seats: Vec<_> = self.seats().into_iter().filter(|seat| seat.state() == PluginState::Running).collect();
         let is_idle = |seat: &Arc<Seat>| {
             let Some(instance) = seat.instance() else { return true };
+            if instance.is_by_hand {
+                return false;
+            }
             let options = CallOptions::new().deadline(IS_IDLE_PATIENCE);
             // One that does not serve it has no opinion.
             let busy = instance.session.call(IS_IDLE, b"", &options).is_ok_and(|reply| reply.body == [0][..]);

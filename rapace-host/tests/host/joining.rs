@@ -5,13 +5,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use rapace_core::socket::Socket;
-use rapace_host::{JoinPointError, PluginHost, PluginSpec, PluginState, RestartPolicy, Supervision};
-use rapace_session::{CallOptions, Handshake, NoService, PeerB};
+use rapace_host::{JoinPointError, PluginHost, PluginSpec, PluginState, RestartPolicy, Supervision, Unresponsive};
+use rapace_session::{CallOptions, Config, Handshake, NoService, PeerB, PeerState, Timeouts};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::directory::Directory;
-use crate::plugin::{JOIN, PID, ROLE};
+use crate::plugin::{ECHO, JOIN, PID, ROLE};
 use crate::{PATIENCE, config, eventually, spec, watched, with_patience};
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -121,4 +123,36 @@ fn nobody_joins_where_others_may_replace_the_socket() {
     assert_eq!(error.to_string(), format!("attach: {expected}"));
     fs::set_permissions(directory.at("open"), PermissionsExt::from_mode(0o700)).unwrap();
     PluginHost::builder(config()).deploy(file).unwrap();
+}
+
+#[test]
+fn a_process_that_was_started_by_hand_may_stop_in_a_debugger() {
+    let liveness = Duration::from_millis(100);
+    let timeouts = Timeouts { liveness, ..Timeouts::default() };
+    let host = PluginHost::builder(Config { timeouts, ..config() }).build().unwrap();
+    let idle_timeout = Some(Duration::from_millis(100));
+    let supervision = Supervision { unresponsive: Unresponsive::Kill, idle_timeout, ..Supervision::default() };
+    let plugin = host.keep(PluginSpec::by_hand("debugged").supervision(supervision)).unwrap();
+    let point = plugin.join_at(path("stopped")).unwrap();
+    let mut child = start_by_hand(point.path());
+    eventually("it takes the calls", || pid(&plugin) == Some(child.id()));
+    let stopped = Pid::from_raw(child.id().cast_signed()).unwrap();
+    kill_process(stopped, Signal::STOP).unwrap();
+    thread::scope(|scope| {
+        let call = scope.spawn(|| plugin.call(ECHO, b"any", &CallOptions::new().deadline(PATIENCE)));
+        eventually("it was looked at many times", || match plugin.peer_state() {
+            PeerState::Gone { .. } => panic!("its session was ended"),
+            PeerState::Unresponsive { silent } => silent > 10 * liveness,
+            _ => false,
+        });
+        kill_process(stopped, Signal::CONT).unwrap();
+        assert!(call.join().unwrap().is_ok());
+    });
+    // Nor is it stopped when nobody calls it, as another one is that was called later.
+    let idle = host.load(spec("plain").supervision(supervision)).unwrap();
+    assert!(pid(&idle).is_some());
+    eventually("another one is stopped", || idle.state() == PluginState::Stopped);
+    assert_eq!(plugin.state(), PluginState::Running);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
