@@ -191,11 +191,13 @@ impl PluginHandle {
     /// Where it is in its life, as far as anybody has noticed; of several processes, where the one is that is nearest to
     /// taking calls.
     pub fn state(&self) -> PluginState {
+        self.0.notice_ends();
         self.0.state()
     }
 
     /// Its processes, and places that processes have had.
     pub fn instances(&self) -> Vec<InstanceInfo> {
+        self.0.notice_ends();
         let info = |seat: &Arc<Seat>| {
             let instance = seat.instance();
             let of = |get: fn(&Instance) -> Duration| instance.as_deref().map(get).unwrap_or_default();
@@ -230,11 +232,13 @@ impl PluginHandle {
 
     /// What is known of its last crash, until it is restarted.
     pub fn crash(&self) -> Option<CrashReport> {
+        self.0.notice_ends();
         self.0.seats().iter().find_map(|seat| seat.crash())
     }
 
     /// Its last crashes, at most eight, the last of them last. One that fails in its start counts if it had a session.
     pub fn crashes(&self) -> Vec<CrashReport> {
+        self.0.notice_ends();
         self.0.history.crashes()
     }
 
@@ -300,7 +304,6 @@ impl PluginHandle {
             Client::new(self).call_bytes(self.0.method(method), method, body, options)
         };
         if let Err(CallError::SessionEnded { .. }) = &result {
-            // Who has seen a call fail finds the plugin in the state that tells why.
             self.0.notice_ends();
         }
         result
@@ -445,7 +448,7 @@ impl Shared {
         seats.seats.iter().map(|seat| seat.state()).max_by_key(nearness).unwrap_or(PluginState::Discovered)
     }
 
-    /// Notices who has ended.
+    /// Notices who has ended: whoever has seen a call fail by that finds the plugin in the state that tells why.
     fn notice_ends(self: &Arc<Self>) {
         for (seat, instance) in self.instances() {
             if instance.session.end().is_some() {

@@ -120,6 +120,19 @@ fn a_restart_of_a_running_plugin_shuts_it_down_first() {
 }
 
 #[test]
+fn whoever_sees_a_call_fail_by_a_crash_finds_its_report() {
+    let host = PluginHost::builder(config()).build().unwrap();
+    let plugin = host.load(spec("plain")).unwrap();
+    for crashes in 1..=5 {
+        // As clients call it.
+        plugin.as_caller().call_blocking(EXIT, &[7], &CallOptions::new()).unwrap_err();
+        assert_eq!(plugin.crashes().len(), crashes);
+        assert_eq!((plugin.state(), plugin.crash().is_some()), (PluginState::Crashed, true));
+        plugin.restart().unwrap();
+    }
+}
+
+#[test]
 fn a_plugin_that_exits_in_a_call_has_crashed() {
     let host = PluginHost::builder(config()).build().unwrap();
     let plugin = host.load(spec("plain")).unwrap();
