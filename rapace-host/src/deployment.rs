@@ -245,6 +245,12 @@ impl Deployment {
         };
         let keep = |found: &Found| self.shared.logged(&found.name, self.shared.keep_found(found));
         let kept = scan.found.iter().filter_map(keep).collect();
+        // Misspelt, it would leave its plugin without the permissions and limits that it was meant to have.
+        for (name, plugin) in &self.shared.config.plugins {
+            if plugin.enabled && plugin.program.is_none() && !scan.found.iter().any(|found| found.name == *name) {
+                tracing::warn!(plugin = name, "the configuration has a section for it, but no such plugin was found");
+            }
+        }
         // Of directories that are watched, the watcher knows.
         self.refused = scan.rejected;
         Ok(kept)

@@ -28,13 +28,8 @@ impl Offers {
                 let other = MethodId::explicit(method.id).ok().and_then(|id| own.method(id));
                 if let Some((service, _)) = other {
                     let (plugin, by) = (scope.name(), service.name());
-                    tracing::warn!(
-                        plugin,
-                        by,
-                        id = method.id,
-                        "{} is not offered: its id is taken",
-                        method.full_name()
-                    );
+                    let (method, id) = (method.full_name(), method.id);
+                    tracing::warn!(plugin, %method, id, by, "a method is not offered: another one has its id");
                 }
                 other.is_some()
             };

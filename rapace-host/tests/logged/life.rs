@@ -45,7 +45,7 @@ fn is_documented(line: &Line) {
 }
 
 /// What the host has said of a plugin, without what it has printed: a letter for the level, and the message; of a state that.
-fn said(plugin: &str) -> Vec<String> {
+pub(crate) fn said(plugin: &str) -> Vec<String> {
     let lines = of_plugin(plugin);
     lines.iter().for_each(is_documented);
     let own = lines.iter().filter(|line| line.target != "rapace_host::output");

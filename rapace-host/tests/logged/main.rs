@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod around;
+mod deployed;
 mod life;
 mod log;
 mod plugin;
