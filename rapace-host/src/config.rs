@@ -20,6 +20,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -156,7 +157,7 @@ impl DiscoveryConfig {
 }
 
 /// Why a file is not the configuration of a host.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// It cannot be read.
@@ -179,6 +180,13 @@ pub enum ConfigError {
         /// All that is wrong with it, in the order of the file.
         problems: Vec<Problem>,
     },
+}
+
+/// As it is displayed: so a `main` that returns it prints what its reader is to mend.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl HostConfig {

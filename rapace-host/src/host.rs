@@ -79,7 +79,7 @@ impl PluginHost {
     /// # Errors
     ///
     /// See [`StartCause`]. All of it together takes no longer than the start timeout of the host's configuration, for each
-    /// process.
+    /// process, and before that the time in which its program is verified.
     pub fn load(&self, spec: PluginSpec) -> Result<PluginHandle, StartError> {
         let loading = self.claim(&spec)?;
         let plugin = PluginHandle::new(&self.context, spec);

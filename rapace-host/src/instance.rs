@@ -62,7 +62,6 @@ impl Instance {
         history: &Arc<History>,
         around: &SharedInterceptors,
     ) -> Result<Self, StartError> {
-        let started = Instant::now();
         let of_cause = |cause| StartError::new(spec, cause);
         let of_status = |status| StartCause::Handshake(HandshakeError::OwnHello(status));
         let (services, offered) = context.services_of(scope).map_err(of_status).map_err(of_cause)?;
@@ -81,6 +80,8 @@ impl Instance {
         let program = spec.kind.describe();
         let Connection { socket, process, output, sandbox, enclosure, is_by_hand } =
             spec.kind.connect(&spec.new_life(Some(context), scope)).map_err(of_cause)?;
+        // What the host has verified before takes nothing of the plugin's time: a large program is hashed for long.
+        let started = Instant::now();
         let pid = process.as_ref().map(Process::id);
         if let Some(pid) = pid {
             scope.is_process(pid);
@@ -148,8 +149,14 @@ impl Instance {
 
     /// Calls `initialize`, within what is left of the start timeout. When that fails, the process is killed and reaped.
     pub(crate) fn initialize(&self, context: &Context, spec: &PluginSpec) -> Result<(), StartError> {
-        let left = context.config.timeouts.start.saturating_sub(self.started.elapsed());
+        let whole = context.config.timeouts.start;
+        let left = whole.saturating_sub(self.started.elapsed());
         self.call_lifecycle(LIFECYCLE_METHODS[0], &spec.config_data, left).map_err(|error| {
+            // What was left tells nobody which time it was that was over.
+            let error = match error {
+                CallError::DeadlineExceeded { .. } => CallError::DeadlineExceeded { waited: whole },
+                other => other,
+            };
             let exit = match error.session_end() {
                 Some(SessionEnd::PeerGone(exit)) => *exit,
                 _ => None,

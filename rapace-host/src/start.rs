@@ -18,7 +18,6 @@ use crate::sandbox::{SpawnError, Unconfined};
 use crate::spec::PluginSpec;
 
 /// A plugin that did not start. Its process, if there was one, is gone.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct StartError {
     /// The plugin's name.
@@ -163,6 +162,13 @@ impl StartError {
     pub(crate) fn new(spec: &PluginSpec, cause: StartCause) -> Self {
         let (plugin, program) = (Arc::clone(&spec.name), spec.kind.describe());
         Self { plugin, program, cause: Box::new(cause), exit: None, stderr: String::new() }
+    }
+}
+
+/// As it is displayed: so a `main` that returns it prints what its reader is to mend.
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

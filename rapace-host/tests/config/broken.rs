@@ -20,6 +20,13 @@ fn told(format: Format, text: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_a_main_prints_that_returns_the_error_is_what_is_wrong() {
+    let error = super::read(Format::Toml, &whole(Format::Toml, "colour = 1")).unwrap_err();
+    assert!(error.to_string().starts_with("conf/host.toml:4:1: colour: "), "{error}");
+    assert_eq!(format!("{error:?}"), error.to_string());
+}
+
+#[test]
 fn a_mistake_is_told_with_its_place_its_field_and_what_is_expected() {
     #[rustfmt::skip]
     let cases = [

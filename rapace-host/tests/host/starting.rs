@@ -2,10 +2,15 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rapace_host::{INHERITED_VARIABLES, PluginHost, PluginLimits, PluginSpec, StartCause, StartError};
-use rapace_session::{CallError, CallOptions, Config};
+use rapace_core::socket::Socket;
+use rapace_host::{
+    Connection, INHERITED_VARIABLES, NewLife, PluginHost, PluginKind, PluginLimits, PluginSpec, StartCause, StartError,
+};
+use rapace_session::{CallError, CallOptions, Config, Handshake, NoService, PeerB};
 
 use crate::plugin::{ECHO, PRINT};
 use crate::{config, in_words, script, spec, watched, with_patience};
@@ -60,9 +65,50 @@ fn one_that_may_use_nothing_of_what_each_process_needs() {
 fn a_program_that_does_not_exist() {
     let error = fails(PluginSpec::new("ghost", "/no/such/program"));
     assert_eq!(error.to_string(), "plugin ghost (/no/such/program) did not start: there is no such program");
+    // As a `main` that returns it prints it.
+    assert_eq!(format!("{error:?}"), error.to_string());
     assert!(matches!(*error.cause, StartCause::NotFound));
     let error = fails(PluginSpec::new("ghost", "no-such-program-in-the-path"));
     assert!(matches!(*error.cause, StartCause::NotFound), "{error}");
+}
+
+#[test]
+fn the_thread_that_attaches_a_plugin_has_its_name() {
+    let host = PluginHost::builder(config()).build().unwrap();
+    let plugin = host.load(spec("plain")).unwrap();
+    // That of a test is not the first one of its process; that of a plugin's program is, and so names the process.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", plugin.process_id().unwrap())).unwrap();
+    let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
+    let names: Vec<_> = threads.map(|thread| name(thread.unwrap()).unwrap()).collect();
+    assert!(names.iter().any(|name| name == "plain\n"), "{names:?}");
+}
+
+/// A plugin in this process, and when it was there.
+struct Brought(Arc<Mutex<Option<Instant>>>);
+
+impl PluginKind for Brought {
+    fn describe(&self) -> String {
+        "brought".to_owned()
+    }
+
+    fn connect(&self, _: &NewLife<'_>) -> Result<Connection, StartCause> {
+        let (ours, theirs) = Socket::pair().unwrap();
+        thread::spawn(|| {
+            let handshake = Handshake::<PeerB>::accept(theirs, Config::new("brought", "1.0.0")).unwrap();
+            handshake.finish(NoService).unwrap().serve();
+        });
+        *self.0.lock().unwrap() = Some(Instant::now());
+        Ok(Connection::new(ours))
+    }
+}
+
+#[test]
+fn the_time_that_a_verification_takes_is_not_the_plugins() {
+    let host = PluginHost::builder(config()).build().unwrap();
+    let is_there = Arc::default();
+    let plugin = host.load(PluginSpec::of_kind("brought", Brought(Arc::clone(&is_there)))).unwrap();
+    let uptime = plugin.instances()[0].uptime;
+    assert!(uptime <= is_there.lock().unwrap().unwrap().elapsed());
 }
 
 #[test]
@@ -248,7 +294,8 @@ fn a_plugin_that_answers_initialize_with_an_error_of_its_own() {
 fn a_plugin_that_does_not_answer_initialize() {
     let error = fails_in_time(spec("slow to start"));
     let text = error.to_string();
-    assert!(text.contains("did not start: initialize failed: no reply within "), "{text}");
+    // All of the time for a start, of which its handshake has taken some.
+    assert!(text.contains("did not start: initialize failed: no reply within 1s"), "{text}");
     assert!(matches!(*error.cause, StartCause::Initialize(_)));
 }
 
