@@ -1,6 +1,6 @@
 //! A plugin takes up its host's session, and serves it.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,5 +186,15 @@ pub(crate) fn inherited_socket(plugin: &str, hint: &str) -> Result<Socket, Attac
         let _ = socket.send_refusal(Code::FailedPrecondition.raw(), &error.to_string());
         return Err(error);
     }
+    call_thread(plugin);
     Ok(socket)
+}
+
+/// Names this thread, which is the process where it is the first one, after the plugin: a host that has verified a program
+/// executes it by a descriptor, and the kernel calls the process after the number of that.
+fn call_thread(plugin: &str) {
+    if let Ok(name) = CString::new(plugin) {
+        // It is for people who list processes, and nothing depends on it.
+        let _ = rustix::thread::set_name(&name);
+    }
 }

@@ -184,8 +184,7 @@ fn bells_do_not_wake_the_guardian() {
     });
     let guardian = guardian.unwrap();
     eventually("the guardian sleeps", || sleeps(&guardian) > 0);
-    // The test runner calls its thread as the test.
-    let server = thread_of(&plugin, "roles::role").unwrap();
+    let server = thread_of(&plugin, "polite").unwrap();
     let bell = Socket::from_fd(plugin.socket.try_clone().unwrap()).unwrap();
     let (before, start) = (sleeps(&guardian), Instant::now());
     // For longer than it would take to be killed for them.
