@@ -217,7 +217,11 @@ impl Document {
     fn problem(&mut self, at: Position, steps: &[Step], message: String) {
         if self.problems.len() < PROBLEMS_MAX {
             let Position { line, column } = at;
-            self.problems.push(Problem { file: self.file.clone(), line, column, field: field(steps), message });
+            let problem = Problem { file: self.file.clone(), line, column, field: field(steps), message };
+            // A parser that has lost its way may say one thing many times.
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
         }
     }
 

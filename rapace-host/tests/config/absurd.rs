@@ -44,6 +44,14 @@ fn deep_nesting_is_bounded() {
 }
 
 #[test]
+fn what_a_parser_says_again_and_again_is_told_once() {
+    let told = super::problems(Format::Toml, &format!("name = {}", "[".repeat(5000)));
+    let mut once = told.clone();
+    once.dedup();
+    assert_eq!(told, once);
+}
+
+#[test]
 fn nesting_within_the_bound_is_read_on_a_small_stack() {
     let text = format!(
         "name: h\nversion: '1'\nplugins: {{p: {{program: p, config: {}1{}}}}}",
