@@ -37,7 +37,8 @@ pub struct EndSignals {
 
 impl PluginHost {
     /// From now on SIGINT and SIGTERM are told here, and do not end this process. The second of them kills all plugins that
-    /// run then, so that a shutdown that takes its time comes to its end.
+    /// run then, so that a shutdown that takes its time comes to its end. One that comes before this, while plugins are being
+    /// started, ends the host at once, and its plugins end behind it.
     ///
     /// ```no_run
     /// # fn run(host: rapace_host::PluginHost) -> std::io::Result<()> {

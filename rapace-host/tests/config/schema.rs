@@ -42,6 +42,19 @@ fn the_examples_are_valid() {
 }
 
 #[test]
+fn the_example_of_a_manifest_is_one_and_has_every_field() {
+    let text = include_str!("../../../docs/shout.plugin.toml");
+    let manifest = Manifest::from_toml(text, Path::new("shout.plugin.toml")).unwrap();
+    assert_eq!(manifest.contracts["dataProcessor"], ["text-processor"]);
+    let value = json(Format::Toml, text);
+    let schema = Manifest::json_schema();
+    let errors = jsonschema::validator_for(&schema).unwrap();
+    assert_eq!(errors.iter_errors(&value).map(|error| error.to_string()).collect::<Vec<_>>(), [""; 0]);
+    let fields = schema["properties"].as_object().unwrap().keys();
+    assert_eq!(fields.filter(|field| value.get(field).is_none()).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn what_the_schema_refuses_and_takes_so_does_the_reader() {
     let schema = jsonschema::validator_for(&HostConfig::json_schema()).unwrap();
     let base = || json!({ "name": "h", "version": "1", "discovery": { "directories": ["x"] } });
