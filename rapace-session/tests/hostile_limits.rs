@@ -393,8 +393,11 @@ fn a_peer_is_told_once_to_go_away_and_why() {
     stage.session.go_away(&reason);
     stage.session.go_away(&Status::new(Code::Internal, "another reason"));
     let told = stage.take().unwrap();
-    assert_eq!((told.method, Status::decode(&told.bytes)), (Verb::GoAway.raw(), reason));
+    assert_eq!((told.method, Status::decode(&told.bytes)), (Verb::GoAway.raw(), reason.clone()));
     assert_eq!(stage.take(), None);
+    stage.play(&[(request(0, Flags::NONE), b"late")]);
+    let refused = Status { code: Code::Unavailable, ..reason };
+    assert_eq!(Status::decode(&stage.take().unwrap().bytes), refused);
     let bye = Status::new(Code::Unavailable, "bye");
     stage.session.close(&bye);
     stage.session.go_away(&bye);

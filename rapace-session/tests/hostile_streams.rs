@@ -347,6 +347,24 @@ fn items_that_break_off_fail_their_call_alone() {
 }
 
 #[test]
+fn so_many_faults_are_tolerated_as_the_policy_says_and_of_those_that_may_be() {
+    let of_no_call = empty(ours(Kind::Reply, 5));
+    let mut stage = Stage::new(FaultPolicy::Tolerate(2));
+    stage.play(&[of_no_call.clone(), of_no_call.clone()]);
+    assert_eq!((stage.session.stats().faults, stage.session.end()), (2, None));
+    stage.play(&[of_no_call]);
+    let ended_by = |stage: &Stage, rule: &str| {
+        let end = stage.session.end();
+        assert!(matches!(end.as_deref(), Some(SessionEnd::Fault(fault)) if fault.rule() == rule), "{end:?}");
+    };
+    ended_by(&stage, "C2");
+    // Control out of order is never tolerated.
+    let mut stage = Stage::new(FaultPolicy::Tolerate(100));
+    stage.play(&[empty(FrameHeader::control(Verb::Accept))]);
+    ended_by(&stage, "X2");
+}
+
+#[test]
 fn a_call_that_is_over_takes_nothing_of_a_later_one() {
     let mut stage = Stage::new(FaultPolicy::End);
     stage.play(&[empty(ours(Kind::Reply, 0))]);
