@@ -41,6 +41,7 @@ impl Client {
         Self { caller, options, interceptors, given }
     }
 
+    #[cfg(feature = "json")]
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }

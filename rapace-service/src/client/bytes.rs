@@ -1,7 +1,7 @@
 //! Calls of methods that are known by their ids: what goes there and comes back are bytes.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 
 use rapace_session::{CallError, CallOptions, Reply, StreamingCall, Streams};
 
@@ -38,6 +38,7 @@ impl Client {
     }
 
     /// The same as a future.
+    #[cfg(feature = "json")]
     pub(crate) async fn request(
         &self,
         method: &'static MethodInfo,
@@ -45,8 +46,8 @@ impl Client {
         request: &[u8],
     ) -> Result<Reply, CallError> {
         let (watch, options) = self.begin(method, request.len())?;
-        let mut calling = self.caller.call_with(id, request, options);
-        let reply = poll_fn(|cx| watch.within(|| Pin::new(&mut calling).poll(cx))).await;
+        let mut calling = pin!(self.caller.call_with(id, request, options));
+        let reply = poll_fn(|cx| watch.within(|| calling.as_mut().poll(cx))).await;
         ended(watch, reply)
     }
 
