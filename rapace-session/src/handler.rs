@@ -86,6 +86,10 @@ pub struct IncomingCall {
     coming: Option<Box<Coming>>,
 }
 
+// It is moved whole on its way to a handler and back, and beyond this each of these moves is a call of `memcpy`.
+#[cfg(not(feature = "fault-injection"))]
+const _: () = assert!(size_of::<IncomingCall>() <= 128);
+
 impl IncomingCall {
     pub(crate) fn new(shared: Arc<Shared>, mut arrived: Arrived) -> Self {
         arrived.body.leave_for(&shared);

@@ -25,14 +25,25 @@ use crate::tally::{End, Ended, Tally};
 /// Names a call of the peer until its final message has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServedKey {
-    index: usize,
+    /// That of the call table.
+    place: u32,
     channel: ChannelId,
 }
 
 impl ServedKey {
+    fn new(index: usize, channel: ChannelId) -> Self {
+        // A table has no more places than there are channels.
+        Self { place: u32::try_from(index).unwrap_or(u32::MAX), channel }
+    }
+
     #[cfg(test)]
     pub(crate) fn at(channel: ChannelId) -> Self {
-        Self { index: channel.index(), channel }
+        Self::new(channel.index(), channel)
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        self.place as usize
     }
 
     /// Its channel.
@@ -159,7 +170,7 @@ impl ServedTable {
                 return Err(fault);
             }
         };
-        let key = ServedKey { index, channel: header.channel };
+        let key = ServedKey::new(index, header.channel);
         if self.entries[index].is_none() {
             let plain = Inbound::is_plain(&frame, room, *kept);
             self.enter(index, &header, window, plain);
@@ -296,7 +307,7 @@ impl ServedTable {
             Stage::Waiting => {}
         }
         Step::Answer(
-            ServedKey { index, channel },
+            ServedKey::new(index, channel),
             Status::new(Code::Cancelled, "the caller cancelled the call before it began"),
         )
     }
@@ -311,7 +322,7 @@ impl ServedTable {
     /// The next call that a thread may run which already runs a handler of depth `below`: see SPEC C6.
     pub(crate) fn next(&mut self, below: u8) -> Option<Arrived> {
         let key = self.peek(below)?.key;
-        if let Some(Some(served)) = self.entries.get_mut(key.index) {
+        if let Some(Some(served)) = self.entries.get_mut(key.index()) {
             served.stage = Stage::Running;
         }
         match self.waiting.front() {
@@ -364,10 +375,10 @@ impl ServedTable {
 
     fn count(&mut self, key: ServedKey, end: End, reply_bytes: usize) {
         if let Some(tally) = &mut self.tally
-            && let Some(Some(served)) = self.entries.get_mut(key.index)
+            && let Some(Some(served)) = self.entries.get_mut(key.index())
             && served.channel == key.channel
         {
-            served.count(tally, key.index, end, reply_bytes);
+            served.count(tally, key.index(), end, reply_bytes);
         }
     }
 
@@ -397,7 +408,7 @@ impl ServedTable {
 
     /// The handler is done, and the final message waits for room.
     pub(crate) fn ending(&mut self, key: ServedKey, kept: &mut usize) {
-        if let Some(served) = self.entries.get_mut(key.index).and_then(Option::as_mut)
+        if let Some(served) = self.entries.get_mut(key.index()).and_then(Option::as_mut)
             && served.channel == key.channel
         {
             *kept -= std::mem::take(&mut served.bytes);
@@ -408,7 +419,7 @@ impl ServedTable {
     /// The final message has been sent; `wakes` gets who still waits for something of the call.
     pub(crate) fn remove(&mut self, key: ServedKey, kept: &mut usize, wakes: &mut Vec<Waker>) {
         if self.get(key).is_some()
-            && let Some(mut served) = self.entries[key.index].take()
+            && let Some(mut served) = self.entries[key.index()].take()
         {
             served.wake(wakes);
             *kept -= served.kept_bytes();
@@ -501,11 +512,11 @@ impl ServedTable {
     }
 
     fn get(&self, key: ServedKey) -> Option<&Served> {
-        self.entries.get(key.index)?.as_ref().filter(|served| served.channel == key.channel)
+        self.entries.get(key.index())?.as_ref().filter(|served| served.channel == key.channel)
     }
 
     fn get_mut(&mut self, key: ServedKey) -> Option<&mut Served> {
-        self.entries.get_mut(key.index)?.as_mut().filter(|served| served.channel == key.channel)
+        self.entries.get_mut(key.index())?.as_mut().filter(|served| served.channel == key.channel)
     }
 }
 
