@@ -297,7 +297,7 @@ fn a_plugin_that_is_long_in_transition_takes_no_threads_from_the_others() {
 
 #[test]
 fn strangers_at_a_join_point_take_no_threads_from_the_others() {
-    let host = with_patience(PATIENCE).build().unwrap();
+    let host = with_patience(PATIENCE * 10).build().unwrap();
     let other = host.load(spec("other").supervision(restarting(Duration::ZERO))).unwrap();
     let by_hand = host.keep(rapace_host::PluginSpec::by_hand("by hand")).unwrap();
     let path = std::env::temp_dir().join(format!("rapace-{}-strangers.sock", std::process::id()));
