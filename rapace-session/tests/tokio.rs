@@ -176,7 +176,7 @@ async fn check_that_nobody_sleeps(host: AsyncSession<PeerA>, plugin: Session<Pee
             break;
         }
         // On a machine that is busy with other things, the two look at the same time only now and then.
-        assert!(begin.elapsed() < Duration::from_secs(300), "{bells} bells for {STRETCH} calls");
+        assert!(begin.elapsed() < Duration::from_secs(600), "{bells} bells for {STRETCH} calls");
     }
 }
 
