@@ -49,19 +49,21 @@ fn watch(name: &str, socket: OwnedFd, host: &HostHandle, done: &PipeReader) {
     if is_done(done, Some(&socket), None) {
         return;
     }
+    drop(socket);
+    // Looked at again behind the grace: who reads the host's last word may not have come to it yet.
+    if !has_closed(host) && !is_done(done, None, Some(GRACE)) && !has_closed(host) {
+        kill(name, GRACE);
+    }
+}
+
+/// Whether the host has closed the session. It is still there then, and sees to the end itself.
+fn has_closed(host: &HostHandle) -> bool {
     let end = host.session().and_then(|session| {
         // Reads what the host has left, if nobody else does.
         session.peer_state();
         session.end()
     });
-    // A host that has closed the session is still there, and sees to the end itself.
-    if end.is_some_and(|end| outcome(end).is_ok()) {
-        return;
-    }
-    drop(socket);
-    if !is_done(done, None, Some(GRACE)) {
-        kill(name, GRACE);
-    }
+    end.is_some_and(|end| outcome(end).is_ok())
 }
 
 /// Waits for the end of the watch, for that of a socket, or for so long; says whether it was the first.

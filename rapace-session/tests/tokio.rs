@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use rapace_core::socket::{Listener, Socket};
 use rapace_session::tokio::{AsyncListener, AsyncSession};
 use rapace_session::{
@@ -151,18 +153,43 @@ async fn a_full_ring_is_waited_for() {
     assert!(waiting.await.unwrap().body == b"late"[..]);
 }
 
+/// Held by a test whose peers spin, one such test at a time. Each is kept to a core of its own: two spinners on one core need
+/// a time slice for each message.
+struct BothCores {
+    all: CpuSet,
+    _alone: tokio::sync::MutexGuard<'static, ()>,
+}
+
+/// Keeps this thread to the first core. None where there is but one: nobody spins there, and each call is a wake-up.
+async fn both_cores() -> Option<BothCores> {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    if thread::available_parallelism().unwrap().get() == 1 {
+        return None;
+    }
+    let cores = BothCores { all: sched_getaffinity(Pid::from_raw(0)).unwrap(), _alone: ALONE.lock().await };
+    keep_to(&cores.all, 0);
+    Some(cores)
+}
+
+impl Drop for BothCores {
+    fn drop(&mut self) {
+        // The thread may go on with another test.
+        sched_setaffinity(Pid::from_raw(0), &self.all).unwrap();
+    }
+}
+
+/// Keeps this thread to one of these cores.
+fn keep_to(all: &CpuSet, index: usize) {
+    let core = (0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap()).nth(index).unwrap();
+    let mut one = CpuSet::new();
+    one.set(core).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+}
+
 /// A stretch of calls in a row costs neither side a system call, as soon as both have a core.
 async fn check_that_nobody_sleeps(host: AsyncSession<PeerA>, plugin: Session<PeerB>) {
     // More than half a ring, behind which a peer tells how far it has come. It takes less than a time slice.
     const STRETCH: u64 = 40;
-    // Each of the two wants both cores.
-    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let _alone = ALONE.lock().await;
-    if thread::available_parallelism().unwrap().get() == 1 {
-        // Nobody spins there, and each call is a wake-up.
-        host.call(1, b"", &CallOptions::new()).await.unwrap();
-        return;
-    }
     let begin = std::time::Instant::now();
     let sides = || [host.session().stats().link, plugin.stats().link].map(|link| link.bells_sent + link.bells_received);
     loop {
@@ -182,17 +209,23 @@ async fn check_that_nobody_sleeps(host: AsyncSession<PeerA>, plugin: Session<Pee
 
 #[tokio::test]
 async fn calls_in_a_row_of_a_task_to_a_thread_ring_no_bells() {
+    let Some(cores) = both_cores().await else { return };
     let (host, plugin) = pair(NoService, echo);
-    let server = plugin.clone();
-    thread::spawn(move || server.serve());
+    let (server, all) = (plugin.clone(), cores.all);
+    thread::spawn(move || {
+        keep_to(&all, 1);
+        server.serve()
+    });
     check_that_nobody_sleeps(AsyncSession::new(host).unwrap(), plugin).await;
 }
 
 #[tokio::test]
 async fn calls_in_a_row_of_a_task_to_a_task_ring_no_bells() {
+    let Some(cores) = both_cores().await else { return };
     let (host, plugin) = pair(NoService, echo);
-    let server = plugin.clone();
+    let (server, all) = (plugin.clone(), cores.all);
     thread::spawn(move || {
+        keep_to(&all, 1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { AsyncSession::new(server).unwrap().ended().await });
     });

@@ -80,16 +80,19 @@ fn the_plugins_refusals_reach_the_host() {
 #[test]
 fn silence_is_noticed_within_the_start_timeout() {
     for (behaviour, missing) in [("is-silent", "hello"), ("says-no-more-than-hello", "answer to the hello")] {
-        let mut config = config();
-        config.timeouts.start = Duration::from_millis(300);
-        let start = Instant::now();
-        let error = refusal(config, behaviour);
-        assert!(start.elapsed() >= Duration::from_millis(300), "{error} after {:?}", start.elapsed());
-        match error {
-            HandshakeError::TimedOut { due, waited } => {
-                assert_eq!((due, waited), (missing, Duration::from_millis(300)))
+        let mut time = Duration::from_millis(300);
+        loop {
+            let mut config = config();
+            config.timeouts.start = time;
+            let start = Instant::now();
+            let error = refusal(config, behaviour);
+            assert!(start.elapsed() >= time, "{error} after {:?}", start.elapsed());
+            match error {
+                HandshakeError::TimedOut { due, waited } if due == missing => break assert_eq!(waited, time),
+                // The machine is busy: the peer has not come to its hello.
+                HandshakeError::TimedOut { due: "hello", .. } if time < PATIENCE => time *= 4,
+                other => panic!("{behaviour}: {other}"),
             }
-            other => panic!("{behaviour}: {other}"),
         }
     }
 }
