@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tracing::debug;
 
@@ -34,7 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The budget once it is there, and one more.
 static MEASURED_NANOSECONDS: AtomicU64 = AtomicU64::new(0);
-/// The cores of the thread that asked first. The one that happens to start the measurement may keep to fewer.
+/// The cores of the process, as far as its first thread and the one that asked first may use them: either may keep to one of
+/// several. The one that happens to start the measurement may keep to fewer.
 static CORES: OnceLock<CpuSet> = OnceLock::new();
 
 impl Calibration {
@@ -50,8 +52,8 @@ impl Calibration {
         }
         match SLEEPS.fetch_add(1, Ordering::Relaxed) {
             0 => {
-                if let Ok(allowed) = sched_getaffinity(None)
-                    && CORES.get_or_init(|| allowed).count() == 1
+                if let Some(cores) = cores_of_the_process()
+                    && CORES.get_or_init(|| cores).count() == 1
                 {
                     return keep(Duration::ZERO);
                 }
@@ -64,6 +66,15 @@ impl Calibration {
         }
         Self { budget: UNMEASURED }
     }
+}
+
+fn cores_of_the_process() -> Option<CpuSet> {
+    let mut cores = sched_getaffinity(None).ok()?;
+    // The number of the process is that of its first thread.
+    if let Ok(others) = sched_getaffinity(Some(getpid())) {
+        (0..CpuSet::MAX_CPU).filter(|core| others.is_set(*core)).for_each(|core| cores.set(core));
+    }
+    Some(cores)
 }
 
 fn keep(budget: Duration) -> Calibration {
