@@ -10,11 +10,11 @@ use std::time::Duration;
 use rapace_core::socket::Socket;
 use rapace_host::{JoinPointError, PluginHost, PluginSpec, PluginState, RestartPolicy, Supervision, Unresponsive};
 use rapace_session::{CallOptions, Config, Handshake, NoService, PeerB, PeerState, Timeouts};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use crate::directory::Directory;
 use crate::plugin::{ECHO, JOIN, PID, ROLE};
-use crate::{PATIENCE, config, eventually, spec, watched, with_patience};
+use crate::{PATIENCE, config, eventually, spec, stop, watched, with_patience};
 
 fn path(name: &str) -> std::path::PathBuf {
     std::env::temp_dir().join(format!("rapace-{}-{name}.sock", std::process::id()))
@@ -136,8 +136,7 @@ fn a_process_that_was_started_by_hand_may_stop_in_a_debugger() {
     let point = plugin.join_at(path("stopped")).unwrap();
     let mut child = start_by_hand(point.path());
     eventually("it takes the calls", || pid(&plugin) == Some(child.id()));
-    let stopped = Pid::from_raw(child.id().cast_signed()).unwrap();
-    kill_process(stopped, Signal::STOP).unwrap();
+    let stopped = stop(child.id());
     thread::scope(|scope| {
         let call = scope.spawn(|| plugin.call(ECHO, b"any", &CallOptions::new().deadline(PATIENCE)));
         eventually("it was looked at many times", || match plugin.peer_state() {

@@ -29,6 +29,7 @@ use std::time::Duration;
 use rapace_host::{PluginHost, PluginHostBuilder, PluginSpec, StateChange};
 use rapace_registry::{Provider, Registry, Service, Version};
 use rapace_session::{Config, Timeouts};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a condition may take that is sure to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,6 +104,19 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Stops a process, and sees each of its threads stopped: until then they go on.
+fn stop(pid: u32) -> Pid {
+    let process = Pid::from_raw(pid.cast_signed()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    let is_stopped = |task: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+        status.contains("State:\tT")
+    };
+    let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(Result::unwrap);
+    eventually("it is stopped", || tasks().all(is_stopped));
+    process
 }
 
 /// A host that answers whatever it is asked.

@@ -13,7 +13,7 @@ use rapace_host::{
 use rapace_session::{AsCaller, CallError, CallOptions, Config, Timeouts};
 
 use crate::plugin::{ECHO, ENDLESS, EXIT, PART, PID, PING};
-use crate::{PATIENCE, config, eventually, is_there, spec, watched};
+use crate::{PATIENCE, config, eventually, is_there, spec, stop, watched};
 
 /// Restarts without pauses worth the name.
 fn restarting(restart: RestartPolicy, restarts: u32) -> Supervision {
@@ -135,10 +135,7 @@ fn a_stopped_process_is_killed_if_that_is_the_policy() {
     let supervision = Supervision { unresponsive: Unresponsive::Kill, ..restarting(RestartPolicy::OnFailure, 100) };
     let plugin = host.load(spec("plain").supervision(supervision)).unwrap();
     until(&changes, PluginState::Running);
-    let pid = rustix::process::Pid::from_raw(plugin.process_id().unwrap().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    let status = format!("/proc/{}/status", pid.as_raw_nonzero());
-    eventually("it is stopped", || std::fs::read_to_string(&status).unwrap().contains("State:\tT"));
+    stop(plugin.process_id().unwrap());
     plugin.call(ECHO, b"", &CallOptions::new().deadline(PATIENCE)).unwrap_err();
     until(&changes, PluginState::Running);
     // On a busy machine it may be found to be slow once more.
