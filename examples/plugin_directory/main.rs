@@ -4,6 +4,7 @@
 //! ```text
 //! $ cargo run --example plugin_directory
 //! the directory is empty
+//!   WARN the configuration has a section for it, but no such plugin was found plugin="greeter"
 //!   nobody greets Ann
 //! greeter 1.0.0 is put there
 //!   process 0: Discovered
@@ -88,6 +89,7 @@ fn host() -> Result<(), Box<dyn Error>> {
         }
     };
     println!("the directory is empty");
+    events.print_until("no such plugin was found")?;
     greet("Ann")?;
 
     println!("greeter 1.0.0 is put there");
